@@ -1,0 +1,1 @@
+"""Data: made parts, and one file per data set."""

@@ -1,0 +1,1 @@
+"""Made data: parts drawn from a seed, with exact truth."""

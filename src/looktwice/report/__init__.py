@@ -1,0 +1,1 @@
+"""Reports: files people look at, written from results; no report runs a model."""
