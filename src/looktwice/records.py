@@ -275,10 +275,11 @@ class Views(Record):
     """
 
     images: Array  # (V, h, w, 3) uint8
-    names: tuple[str, ...]  # "image", "top", "t=1.20 s"; the same name means the same pose
+    names: tuple[str, ...]  # "image", "top", "t=1.20 s"
     way: Annotated[ToPixels | ToPoints | ToFrames, Field(discriminator="kind")]
     shown: Array | None = None  # (V, h, w) bool: where the thing is; None means everywhere
     context: Array | None = None  # (C, h, w, 3) uint8: other pictures of the same thing
+    posed: bool = True  # a view of the same name shows the same pose of every sample; not so for frames
 
     @model_validator(mode="after")
     def _check(self) -> Self:

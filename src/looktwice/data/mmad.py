@@ -1,0 +1,111 @@
+"""MMAD: 39,672 multiple-choice questions about 8,366 pictures of four sources.
+
+Odd: one object keyed by picture path. Normal is a folder called good below the class, which is tested as a whole
+name: `GoodsAD` holds the word too. Masks are relative to the class folder. A category is "source/class".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from looktwice.data.dataset import Count, DataSet, Tree
+from looktwice.data.items import Item, MaskPictures, NoAnomaly, Question, TruthSource
+from looktwice.data.lists import as_texts, check_record, read_json
+from looktwice.errors import BadFile
+
+CLASSES = {
+    "DS-MVTec": (
+        *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw"),
+        *("tile", "toothbrush", "transistor", "wood", "zipper"),
+    ),
+    "MVTec-LOCO": ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"),
+    "VisA": (
+        *("candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2"),
+        *("pcb1", "pcb2", "pcb3", "pcb4", "pipe_fryum"),
+    ),
+    "GoodsAD": ("cigarette_box", "drink_bottle", "drink_can", "food_bottle", "food_box", "food_package"),
+}
+
+
+def read(dataset: DataSet, tree: Tree, variant: str) -> Iterator[Item]:
+    """Pictures with their questions, in the order of mmad.json."""
+    file = tree.root / "mmad.json"
+    if file.name not in tree.files(tree.root):
+        return
+    content = read_json(tree, file)
+    if not isinstance(content, dict):
+        raise BadFile("unsupported", file, "expected an object keyed by picture path")
+    for key, one in content.items():
+        check_record(file, f"record '{key}'", one, ("image_path", "conversation"))
+        yield _item(tree, file, key, one)
+
+
+def _item(tree: Tree, file: Path, key: str, one: Mapping[str, Any]) -> Item:
+    pieces = PurePosixPath(key).parts
+    if len(pieces) < 4:
+        raise BadFile("unsupported", file, f"record '{key}': expected source/class/.../picture")
+    source, name, *folders = pieces[:-1]
+    label = 0 if "good" in folders else 1
+    return Item(
+        id=key,
+        paths=(tree.root / str(one["image_path"]),),
+        modality="image",
+        category=f"{source}/{name}",
+        split="test",
+        label=1 if label else 0,
+        defect_type=folders[-1] if label else "",
+        truth=_truth(tree.root, source, name, one.get("mask_path"), label),
+        references=tuple(tree.root / path for path in as_texts(one.get("random_templates"))),
+        similar=tuple(tree.root / path for path in as_texts(one.get("similar_templates"))),
+        questions=tuple(_question(file, key, number, q) for number, q in enumerate(one["conversation"], 1)),
+        source=f"mmad.json, record '{key}'",
+    )
+
+
+def _truth(root: Path, source: str, name: str, mask: Any, label: int) -> TruthSource | None:
+    if not mask:
+        return None if label else NoAnomaly()
+    below = root / source / name / str(mask)
+    return MaskPictures((below if below.exists() else root / str(mask),))
+
+
+def _question(file: Path, key: str, number: int, one: Any) -> Question:
+    what = f"record '{key}', question {number}"
+    check_record(file, what, one, ("Question", "Answer", "Options", "type"))
+    options = one["Options"]
+    if not isinstance(options, dict) or one["Answer"] not in options:
+        raise BadFile("unsupported", file, f"{what}: the answer '{one['Answer']}' is none of its options")
+    words = tuple((str(letter), str(text)) for letter, text in options.items())
+    return Question(str(one["Question"]), str(one["Answer"]), words, str(one["type"]))
+
+
+def domain_knowledge(root: Path | str) -> dict[tuple[str, str, str], str]:
+    """domain_knowledge.json as (source, class, type) -> text, its `MVTec` renamed `DS-MVTec` as in picture keys."""
+    tree = Tree(Path(root))
+    content = read_json(tree, tree.root / "domain_knowledge.json")
+    return {
+        ("DS-MVTec" if source == "MVTec" else source, name, kind): str(text)
+        for source, classes in content.items()
+        for name, kinds in classes.items()
+        for kind, text in kinds.items()
+    }
+
+
+DATASET = DataSet(
+    name="mmad",
+    title="MMAD",
+    modality="image",
+    owner="jam-cc",
+    page="repository jam-cc/MMAD and the hub page of the same name",
+    licence="CC BY-NC-SA 4.0",
+    truth="answers",
+    categories=tuple(f"{source}/{name}" for source, names in CLASSES.items() for name in names),
+    display={f"{source}/{name}": name.rstrip("1234").replace("_", " ") for source, n in CLASSES.items() for name in n}
+    | {f"VisA/pcb{k}": "printed circuit board" for k in (1, 2, 3, 4)},
+    read=read,
+    splits=("test",),
+    counts={"": (Count(total=8366, questions=39_672),)},
+    extras=("domain_knowledge.json", *(f"{source}/*" for source in CLASSES), "*.csv", "*.md", "LICENSE*"),
+)

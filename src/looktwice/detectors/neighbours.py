@@ -1,0 +1,62 @@
+"""Nearest neighbours, exact and blocked, and a coreset of bounded size. NumPy only.
+
+Letters: N queries, M bank rows, D features, k neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+QUERY_BLOCK, BANK_BLOCK = 2048, 512  # 4 MiB of products at a time: they stay in the cache
+
+
+def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance to, and row of, each query's k nearest bank rows, nearest first.
+
+    queries (N, D), bank (M, D) float32, 1 <= k <= M -> distances (N, k) float32, rows (N, k) int64.
+    Exact: the blocks only bound memory, to a few MiB whatever N and M are. Equal distances: the lower row.
+    Raises ValueError for an empty bank, a k out of range or widths that differ.
+    """
+    queries, bank = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(bank, np.float32)
+    if queries.shape[1] != bank.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} features, the bank has {bank.shape[1]}")
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k must be in 1..{len(bank)} (rows of the bank), got {k}")
+    # centred data keeps |a|^2 + |b|^2 - 2ab from cancelling
+    centre = bank.mean(0, dtype=np.float64).astype(np.float32)
+    queries, bank = queries - centre, bank - centre
+    # one product gives ab - |b|^2 / 2, which is largest where the distance is smallest
+    wide = np.concatenate([bank, -0.5 * (bank * bank).sum(1, keepdims=True)], 1)
+    rows = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        block = queries[start : start + QUERY_BLOCK]
+        block = np.concatenate([block, np.ones((len(block), 1), np.float32)], 1)
+        rows[start : start + QUERY_BLOCK] = _best_rows(block, wide, k)
+    distances = np.empty(rows.shape, np.float32)
+    for column in range(k):
+        distances[:, column] = np.sqrt(((queries - bank[rows[:, column]]) ** 2).sum(1))
+    if k > 1:
+        order = np.lexsort((rows, distances), axis=1)
+        rows, distances = np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
+    return distances, rows
+
+
+def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
+    best = np.full((len(block), k), -np.inf, np.float32)
+    rows = np.zeros((len(block), k), np.int64)
+    every = np.arange(len(block))
+    for start in range(0, len(wide), BANK_BLOCK):
+        likeness = block @ wide[start : start + BANK_BLOCK].T
+        if k == 1:
+            winner = likeness.argmax(1)
+            value = likeness[every, winner]
+            better = value > best[:, 0]
+            best[better, 0], rows[better, 0] = value[better], winner[better] + start
+            continue
+        keep = min(k, likeness.shape[1])
+        some = np.argpartition(-likeness, keep - 1, axis=1)[:, :keep]
+        merged = np.concatenate([best, np.take_along_axis(likeness, some, 1)], 1)
+        merged_rows = np.concatenate([rows, some + start], 1)
+        order = np.argsort(-merged, axis=1, kind="stable")[:, :k]
+        best, rows = np.take_along_axis(merged, order, 1), np.take_along_axis(merged_rows, order, 1)
+    return rows
