@@ -1,6 +1,7 @@
 """Pixel metrics against scikit-learn and a loop over thresholds, and against torchmetrics and anomalib where installed.
 
 python benchmarks/metrics.py           40 maps of 518 x 518: seconds, ratios, distance from exact, memory
+python benchmarks/metrics.py --habits  how far the habits of other evaluation code move the same figures
 python benchmarks/metrics.py --scale   1,000 maps of 1,024 x 1,024 streamed: seconds and peak memory
 
 All times of one run are taken on the same maps in the same process; ours are the median of five.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from looktwice.metrics import PixelMetrics, pixel_metrics
+from looktwice.metrics import PixelMetrics, dice, pixel_metrics
 
 REPEATS = 5
 STEPS = 200  # thresholds of the usual PRO loop
@@ -33,10 +34,13 @@ def main() -> None:
     parser.add_argument("--maps", type=int, help="how many maps (40, or 1,000 with --scale)")
     parser.add_argument("--side", type=int, help="height and width in pixels (518, or 1,024 with --scale)")
     parser.add_argument("--noise", action="store_true", help="unrelated pixels instead of smooth maps: no locality")
+    parser.add_argument("--habits", action="store_true", help="what other evaluation code would print")
     parser.add_argument("--scale", action="store_true", help="stream a billion pixels and report the peak memory")
     chosen = parser.parse_args()
     if chosen.scale:
         scale(chosen.maps or 1000, chosen.side or 1024)
+    elif chosen.habits:
+        habits(chosen.maps or 40, chosen.side or 518)
     else:
         compare(chosen.maps or 40, chosen.side or 518, smooth=not chosen.noise)
 
@@ -76,11 +80,17 @@ def with_scikit_learn(maps: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     }
 
 
-def pro_by_loop(maps: np.ndarray, masks: np.ndarray, limit: float = 0.3) -> float:
-    """PRO at 200 thresholds between the lowest and the highest score; a mean over the pixels of each region in turn."""
+def pro_by_loop(
+    maps: np.ndarray, masks: np.ndarray, limit: float = 0.3, corners: bool = True, stretch: bool = False
+) -> float:
+    """PRO at 200 thresholds between the lowest and the highest score; a mean over the pixels of each region in turn.
+
+    `corners`: pixels that touch at a corner are one region. `stretch`: drop what lies above the limit and stretch the
+    rates that are left to [0, 1] instead of cutting the curve at the limit.
+    """
     regions = []
     for index, mask in enumerate(masks):
-        labels, count = ndimage.label(mask, np.ones((3, 3)))
+        labels, count = ndimage.label(mask, np.ones((3, 3)) if corners else None)
         regions += [np.flatnonzero(labels == region + 1) + index * mask.size for region in range(count)]
     normal, flat = ~masks, maps.reshape(-1)
     rates, overlaps = [], []
@@ -90,10 +100,11 @@ def pro_by_loop(maps: np.ndarray, masks: np.ndarray, limit: float = 0.3) -> floa
         hit = flat >= threshold
         overlaps.append(np.mean([hit[region].mean() for region in regions]))
     kept = np.array(rates) <= limit
-    x, y = (
-        np.append(np.array(rates)[kept], limit),
-        np.append(np.array(overlaps)[kept], np.interp(limit, rates, overlaps)),
-    )
+    x, y = np.array(rates)[kept], np.array(overlaps)[kept]
+    if stretch:
+        x = (x - x.min()) / (x.max() - x.min()) * limit
+    else:
+        x, y = np.append(x, limit), np.append(y, np.interp(limit, rates, overlaps))
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2 / limit)
 
 
@@ -181,6 +192,44 @@ def peak_mib(work: Callable[[], Any]) -> float:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak / 2**20
+
+
+def habits(count: int, side: int) -> None:
+    """The same maps, scored as other code would; scratches of one pixel's width are added as defects."""
+    pairs = list(made_maps(count, side))
+    maps, masks = np.stack([one for one, _ in pairs]), np.stack([mask for _, mask in pairs])
+    for index in range(1, count, 4):
+        place = np.arange(side // 8, side // 4)
+        masks[index, place, place] = True
+        maps[index, place, place] += np.float32(0.15)
+    exact = pixel_metrics(maps, masks)
+    sharp = maps.astype(np.float64) ** 8  # the same ranks, so the same exact figures
+    small = [ndimage.zoom(one, 256 / side, order=1) for one in maps]
+    small_masks = [ndimage.zoom(mask.astype(np.uint8), 256 / side, order=0) > 0 for mask in masks]
+    own = maps / maps.max((1, 2), keepdims=True)
+    half = count // 2
+    threshold = pixel_metrics(maps[:half], masks[:half]).threshold
+    second = pixel_metrics(maps[half:], masks[half:])
+    rows = [
+        ("PRO from 200 thresholds", pro_by_loop(maps, masks), exact["pro"]),
+        ("the same, scores to the 8th power", pro_by_loop(sharp, masks), pixel_metrics(sharp, masks)["pro"]),
+        ("the same, rates up to the limit stretched", pro_by_loop(sharp, masks, stretch=True), exact["pro"]),
+        ("PRO, corners do not join", pro_by_loop(maps, masks, corners=False), exact["pro"]),
+        ("PRO up to 0.05 instead of 0.3", pixel_metrics(maps, masks, 0.05)["pro"], exact["pro"]),
+        ("PRO, maps and masks at 256 x 256", pixel_metrics(small, small_masks)["pro"], exact["pro"]),
+        ("AP, maps and masks at 256 x 256", pixel_metrics(small, small_masks)["ap"], exact["ap"]),
+        ("AP, each map divided by its maximum", pixel_metrics(own, masks)["ap"], exact["ap"]),
+        ("AUROC, anomalous images alone", _anomalous_alone(maps, masks), exact["auroc"]),
+        ("F1 of one half, threshold of the other", dice(maps[half:], masks[half:], threshold), second["f1_max"]),
+    ]
+    print(f"{'habit':44}{'prints':>10}{'ours':>10}{'points':>9}")
+    for name, theirs, ours in rows:
+        print(f"{name:44}{theirs:10.4f}{ours:10.4f}{100 * (theirs - ours):9.2f}")
+
+
+def _anomalous_alone(maps: np.ndarray, masks: np.ndarray) -> float:
+    marked = masks.any((1, 2))
+    return pixel_metrics(maps[marked], masks[marked])["auroc"]
 
 
 def scale(count: int, side: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -310,6 +311,27 @@ def test_a_bad_file_says_what_is_wrong(
         PointCloud().load(path, SMALL)
     assert caught.value.kind == kind
     assert caught.value.path == str(path)
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(sorted(FILES)), where=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_file_is_read_or_refused_in_words(name: str, where: float, byte: int, cut: bool) -> None:
+    content = bytearray(FILES[name])
+    at = int(where * (len(content) - 1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content[:at] if cut else content[:at] + bytes([byte]) + content[at + 1 :])
+        refused, sample = None, None
+        try:
+            sample = PointCloud().load(path, SMALL)
+        except BadFile as error:
+            refused = error
+    if sample is not None:
+        assert see(sample).images.shape == (6, 96, 96, 3)
+    else:
+        assert refused is not None
+        assert refused.kind in ("unreadable", "empty", "unsupported", "too_large")
+        assert len(refused.why) > 10
 
 
 def test_a_tiff_cut_short_is_unreadable(tmp_path: Path) -> None:

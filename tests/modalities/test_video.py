@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import av
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from looktwice.errors import BadFile, MissingExtra
 from looktwice.modalities import load, modality_of, sha256_of
 from looktwice.modalities.video import Video, _Clock, choose_frames
 from looktwice.records import Sample, VideoData
+from looktwice.report.mp4 import write_video
 from looktwice.settings import ImageSettings, Settings, VideoSettings
 
 H, W, BITS = 48, 64, 8
@@ -376,6 +378,19 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     short, long = peak(100), peak(1000)
     assert long < 1.2 * short
     assert long < 1000 * H * W * 3 / 5  # far less than the frames
+
+
+def test_decoded_frames_are_given_back_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "large.mp4"
+    write_video(path, (numbered(index % 200, (480, 640)) for index in range(300)), 25)
+    sample, process, grown = plan(path, every=1), psutil.Process(), []
+    gc.disable()  # what only the collector frees would be seen here: the frames are 400 MB in all
+    try:
+        for _ in Video().views(sample, Settings(video=VideoSettings(chunk=8, context=0))):
+            grown.append(process.memory_info().rss)
+    finally:
+        gc.enable()
+    assert grown[-1] - grown[4] < 60e6
 
 
 # ---------------------------------------------------------------- broken videos

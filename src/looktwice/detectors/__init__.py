@@ -1,1 +1,94 @@
-"""Detectors: one file per system."""
+"""Detectors: one file per system, one row in DETECTORS and one card in CARDS.
+
+A row costs nothing until it is used. A card says what a detector is, needs and is good for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from looktwice.errors import UsageError
+from looktwice.registry import Registry
+
+if TYPE_CHECKING:
+    from looktwice.detectors.protocol import Detector
+
+DETECTORS = Registry(
+    "model",
+    {
+        "memory": "looktwice.detectors.memory:Memory",
+        "selfsim": "looktwice.detectors.selfsim:SelfSim",
+    },
+    listing="looktwice models",
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person must know to choose a detector."""
+
+    summary: str
+    paper: str
+    modalities: tuple[str, ...]
+    zero_shot: bool  # judges without references
+    few_shot: bool  # uses references
+    localises: bool
+    explains: bool
+    good_for: str
+    bad_for: str
+    weights: tuple[str, ...] = ()  # paths inside the package, or names on a hub; none: needs no weights
+
+    @property
+    def ready(self) -> bool:
+        """Whether all weights are on this machine."""
+        return all((Path(__file__).parent.parent / "weights" / name).exists() for name in self.weights)
+
+
+ALL = ("image", "point_cloud", "video")
+
+CARDS: Mapping[str, Card] = {
+    "memory": Card(
+        summary="distance of each patch to the nearest normal patch, place by place where parts can be registered",
+        paper="after PatchCore (Roth et al., CVPR 2022) and PaDiM (Defard et al., ICPR 2020), on filter-bank features",
+        modalities=ALL,
+        zero_shot=False,
+        few_shot=True,
+        localises=True,
+        explains=False,
+        good_for="parts photographed alike with 1 to 20 good examples: boards, machined parts, prints, scans",
+        bad_for="parts that vary freely in shape or pose, and defects of meaning (the wrong but flawless part)",
+    ),
+    "selfsim": Card(
+        summary="how few look-alikes each patch has in the same picture or video",
+        paper="after Davy et al. (ICIP 2018) and MuSc (Li et al., ICLR 2024), inside one sample, on filter-bank features",
+        modalities=ALL,
+        zero_shot=True,
+        few_shot=False,
+        localises=True,
+        explains=False,
+        good_for="textures, repeated structure, and videos of like parts, when no good example is at hand",
+        bad_for="pictures where a normal feature stands alone (a logo, one hole): it is reported; confidence is low",
+    ),
+}
+
+
+def load(name: str, **options: Any) -> Detector:
+    """Return the detector called `name`, not yet fitted.
+
+    Options are the fields of its config (`looktwice models NAME` lists them). Raises UnknownName for another
+    name and UsageError for an option it does not have or a value out of range.
+    """
+    from pydantic import ValidationError
+
+    kind = DETECTORS.load(name)
+    try:
+        detector: Detector = kind(kind.Config(**options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        allowed = ", ".join(kind.Config.model_fields)
+        raise UsageError(f"{name} option '{where}': {first['msg']}. Its options: {allowed}") from error
+    return detector

@@ -19,24 +19,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from looktwice.detectors.alignment import Alignment, align, map_to_picture, warp_to_picture, warp_to_reference
+from looktwice.detectors.cells import cells_of, cells_shown, enlarge, shrink, squash, strength, to_view
 from looktwice.detectors.coreset import Coreset
 from looktwice.detectors.features import CELL, filter_bank, neighbourhood
 from looktwice.detectors.neighbours import nearest
 from looktwice.detectors.protocol import reference_views
 from looktwice.errors import NoReferences
-from looktwice.records import Prediction, Spec, Views, resize_map
+from looktwice.records import Prediction, Spec, Views
 from looktwice.settings import Settings
 
 NOISE = 0.003  # of full scale, under one grey level: feature differences below it carry no weight
 BUFFER = 16  # views that decide the feature scales; later ones stream through
+FEW = 0.6  # the margin is wider by this over R: few references show little of what is normal
 POSED = 16  # references kept for one pose: more cost time and hardly widen the tolerance
 COPIES = 3  # moved, re-lit, noisy copies per reference that stand for normal variation
 COPY_SHIFT, COPY_LIGHT, COPY_NOISE = 2.5, 0.08, 3.0  # pixels, relative, grey levels
+LOCAL = 0.6  # how far the unit of a place is its own rather than the picture's
 LIGHT = 0.2  # relative change of light that is evened out; more is a finding
 
 
@@ -48,7 +50,7 @@ class MemoryConfig(BaseModel):
     size: int = Field(512, ge=64, le=4096, description="longest side at which patches are compared, pixels")
     bank: int = Field(12_000, ge=100, description="patches kept in the bank; more are thinned to a coreset")
     register_above: float = Field(0.6, ge=0, le=1, description="correlation from which a picture counts as registered")
-    margin: float = Field(1.35, gt=0, description="times the level of normal parts at which the score is 0.5")
+    margin: float = Field(1.3, gt=0, description="times the level of normal parts at which the score is 0.5")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class _View:
 
 class Memory:
     """Few-shot detector without weights: needs references, localises, does not talk."""
+
+    Config = MemoryConfig
 
     def __init__(self, config: MemoryConfig | None = None) -> None:
         self.config = config or MemoryConfig()
@@ -98,10 +102,12 @@ class FittedMemory:
             if len(kept) < BUFFER:
                 kept.append(view)
             if view.name:
-                self.poses.setdefault(view.name, _Pose(self.scale)).add(view, config.register_above)
+                self.poses.setdefault(view.name, _Pose(self.scale, config.register_above)).add(view)
+        rng = np.random.default_rng(0)
         for pose in self.poses.values():
-            pose.settle()
-        self.levels = self._levels(kept)
+            pose.settle(rng)
+        self.levels = self._levels(kept, rng)
+        self.margin = config.margin * (1 + FEW / len(set(self.bank.tags.tolist())))
 
     def predict(self, batch: Sequence[Views]) -> list[Prediction]:
         """Judge each Views by its own; the rest of the batch changes nothing."""
@@ -110,14 +116,14 @@ class FittedMemory:
     def _predict(self, views: Views) -> Prediction:
         start = time.perf_counter()
         looks = [self._look(views, i) for i in range(len(views.images))]
-        scores = tuple(squash(look.score, self.config.margin) for look in looks)
+        scores = tuple(squash(look.score, self.margin) for look in looks)
         size = views.images.shape[1:3]
-        maps = np.stack([to_view(squash(look.cells, self.config.margin), size) for look in looks])
+        maps = np.stack([to_view(squash(look.cells, self.margin), size) for look in looks])
         if views.shown is not None:
             maps = np.where(views.shown, maps, 0).astype(np.float32)
         expected = None
         if all(look.expected is not None for look in looks):
-            expected = np.stack([_enlarge(look.expected, size) for look in looks if look.expected is not None])
+            expected = np.stack([enlarge(look.expected, size) for look in looks if look.expected is not None])
         worst = int(np.argmax(scores))
         return Prediction(
             score=scores[worst],
@@ -133,7 +139,7 @@ class FittedMemory:
         shown = cells_shown(views, i, image)
         anywhere = self._anywhere(filter_bank(image), shown, None) / self.levels["anywhere"]
         pose = self.poses.get(views.names[i]) if views.posed else None
-        there = pose.compare(image, shown, None) if pose and pose.fits(image) else None
+        there = pose.compare(image) if pose and pose.fits(image) else None
         if there is None:
             words = "not registered: compared with the references wherever they match best"
             return _Look(anywhere, strength(anywhere, shown), None, words)
@@ -154,10 +160,9 @@ class FittedMemory:
             cells[shown] = nearest(self._patches(features)[shown], rows)[0][:, 0]
         return cells
 
-    def _levels(self, views: list[_View]) -> dict[str, float]:
+    def _levels(self, views: list[_View], rng: np.random.Generator) -> dict[str, float]:
         """How strong normal parts come out, for either way of comparing: the unit of all scores."""
         several = len(set(self.bank.tags.tolist())) > 1
-        rng = np.random.default_rng(0)
         found: dict[str, list[float]] = {"anywhere": [], "placed": []}
         for view in views:
             trials = [(view.image, view.source if several else None)] if several else []
@@ -166,7 +171,7 @@ class FittedMemory:
                 cells = self._anywhere(filter_bank(image), view.shown, without)
                 found["anywhere"].append(strength(cells, view.shown))
                 pose = self.poses.get(view.name)
-                there = pose.compare(image, view.shown, without) if pose and pose.fits(image) else None
+                there = pose.compare(image, without) if pose and pose.fits(image) else None
                 if there is not None:
                     found["placed"].append(strength(there.cells, view.shown & there.inside))
         # the highest of a few, a high quantile of many: one odd reference must not blind the detector
@@ -185,22 +190,30 @@ class _Look:
 
 
 class _Scale:
-    """Whitening of the features over normal patches, so that every direction counts by how much it may vary."""
+    """How much each feature varies over normal patches: what a difference is measured in."""
 
     def __init__(self, views: list[_View]) -> None:
-        rows = np.concatenate([filter_bank(view.image)[view.shown] for view in views])
-        pooled = np.concatenate([neighbourhood(filter_bank(view.image))[view.shown] for view in views])
+        alone = [filter_bank(view.image) for view in views]
+        around = [neighbourhood(features) for features in alone]
+        rows, pooled = (
+            np.concatenate([features[view.shown] for features, view in zip(which, views, strict=True)])
+            for which in (alone, around)
+        )
         self.mean = pooled.mean(0)
         values, vectors = np.linalg.eigh(np.cov(pooled.T.astype(np.float64)))
         self.matrix = (vectors / np.sqrt(np.maximum(values, 0) + NOISE**2)).astype(np.float32)
-        self.spread = 1 / (rows.std(0) + 2 * NOISE)
+        # place by place each feature counts by its own spread: mixed directions would whiten a texture away
+        self.alone = (1 / (rows.std(0) + 2 * NOISE)).astype(np.float32)
+        self.around = (1 / (pooled.std(0) + 2 * NOISE)).astype(np.float32)
 
     def white(self, features: np.ndarray) -> np.ndarray:
+        """Whiten features averaged over neighbourhoods: (..., D) -> (..., D), unit variance in every direction."""
         return np.asarray((features - self.mean) @ self.matrix)
 
-    def plain(self, features: np.ndarray) -> np.ndarray:
-        """Each feature by its own spread: place by place, the directions must not mix a texture away."""
-        return np.asarray(features * self.spread)
+    def grids(self, image: np.ndarray) -> Grids:
+        """Cells of a picture, alone and averaged over their neighbourhood, (r, c, D) each."""
+        features = filter_bank(image)
+        return features * self.alone, neighbourhood(features) * self.around
 
 
 @dataclass(frozen=True)
@@ -211,140 +224,101 @@ class _There:
     alignment: Alignment
 
 
+Grids = tuple[np.ndarray, ...]  # the same picture's cells alone, and averaged over their neighbourhood
+
+
 class _Pose:
-    """References of one pose, registered to the first of them."""
+    """References of one pose, registered to the first of them.
 
-    def __init__(self, scale: _Scale) -> None:
+    Cells are compared alone (a scratch) and averaged over their neighbourhood (a missing screw, whatever the
+    turn of the screws that are there); each in units of what normal parts show at that place.
+    """
+
+    def __init__(self, scale: _Scale, above: float) -> None:
         self.scale = scale
-        self.images: list[np.ndarray] = []
-        self.shown: list[np.ndarray] = []
-        self.grids: list[np.ndarray] = []
-        self.sources: list[int] = []
-        self.tolerance: np.ndarray | None = None
-        self.above = 1.0
-
-    def add(self, view: _View, above: float) -> None:
-        """Take in one more reference if it can be registered to the first."""
         self.above = above
-        if len(self.images) == POSED or (self.images and view.image.shape != self.images[0].shape):
+        self.images: list[np.ndarray] = []
+        self.grids: list[Grids] = []
+        self.sources: list[int] = []
+        self.units: list[np.ndarray] = []
+
+    def add(self, view: _View) -> None:
+        """Take in one more reference if it can be registered to the first."""
+        if len(self.images) == POSED or (self.images and not self.fits(view.image)):
             return
         image = view.image
         if self.images:
             alignment = align(image, self.images[0])
-            if alignment.correlation < above:
+            if alignment.correlation < self.above:
                 return
-            image, inside = warp_to_reference(image, alignment)
-            image = relight(image, self.images[0], inside)
+            image = relight(*warp_to_reference(image, alignment), self.images[0])
         self.images.append(image)
-        self.shown.append(view.shown)
         self.sources.append(view.source)
-        self.grids.append(self.scale.plain(filter_bank(image)))
+        self.grids.append(self.scale.grids(image))
 
-    def settle(self) -> None:
-        """Learn how much normal parts differ at each place."""
-        if len(self.grids) < 3:
+    def settle(self, rng: np.random.Generator) -> None:
+        """Learn how much normal parts differ, at each place where there are enough of them."""
+        if len(self.grids) >= 3:
+            rest = [[g for j, g in enumerate(self.grids) if j != i] for i in range(len(self.grids))]
+            apart = np.max([_distances(grid, others) for grid, others in zip(self.grids, rest, strict=True)], 0)
+            for one in apart:
+                spread = ndimage.gaussian_filter(ndimage.maximum_filter(one, 3), 1.0)
+                self.units.append((1 - LOCAL) * np.median(spread) + LOCAL * spread + 1e-3)
             return
-        each = [self._distance(grid, [g for j, g in enumerate(self.grids) if j != i]) for i, grid in enumerate(self.grids)]
-        spread = ndimage.maximum_filter(np.max(each, 0), 3)
-        self.tolerance = np.asarray(ndimage.gaussian_filter(spread, 1.0))
+        copies = [self.scale.grids(self._register(vary(self.images[0], rng))[0]) for _ in range(COPIES)]
+        apart = np.max([_distances(grid, self.grids) for grid in copies], 0)
+        self.units = [np.full(one.shape, strength(one, one >= 0) + 1e-3) for one in apart]
 
     def fits(self, image: np.ndarray) -> bool:
+        """Whether a picture has the size of this pose's references."""
         return image.shape == self.images[0].shape
 
-    def compare(self, image: np.ndarray, shown: np.ndarray, without: int | None) -> _There | None:
-        """Compare place by place; None when the picture cannot be registered."""
-        grids = [g for g, s in zip(self.grids, self.sources, strict=True) if s != without]
-        if not grids:
+    def compare(self, image: np.ndarray, without: int | None = None) -> _There | None:
+        """Compare place by place; None when the picture cannot be registered or no reference is left."""
+        others = [g for g, s in zip(self.grids, self.sources, strict=True) if s != without]
+        if not others:
             return None
-        alignment = align(image, self.images[0])
+        moved, inside, alignment = self._register(image)
         if alignment.correlation < self.above:
             return None
-        moved, inside = warp_to_reference(image, alignment)
-        moved = relight(moved, self.images[0], inside)
-        grid = self.scale.plain(filter_bank(moved))
-        cells = self._distance(grid, grids)
-        if self.tolerance is not None:
-            cells = cells / (0.5 + 0.5 * self.tolerance / np.median(self.tolerance))
-        inside = ndimage.binary_erosion(_cells_of(inside), iterations=1, border_value=1)
-        cells = np.where(inside, cells, 0)
+        grids = self.scale.grids(moved)
+        apart = _distances(grids, others)
+        cells = np.max([one / unit for one, unit in zip(apart, self.units, strict=True)], 0)
+        inside = ndimage.binary_erosion(cells_of(inside), border_value=1)
         back = _cell_frame(alignment)
-        nearest_one = int(np.argmin([np.abs(grid - g)[inside].mean() if inside.any() else 0 for g in self.grids]))
-        expected, _ = warp_to_picture(self.images[nearest_one], alignment)
+        alike = [float(np.abs(grids[0] - g[0])[inside].mean()) if inside.any() else 0.0 for g in self.grids]
         return _There(
-            map_to_picture(cells, back), map_to_picture(inside.astype(np.float32), back) > 0.99, expected, alignment
+            map_to_picture(np.where(inside, cells, 0), back),
+            map_to_picture(inside.astype(np.float32), back) > 0.99,
+            warp_to_picture(self.images[int(np.argmin(alike))], alignment)[0],
+            alignment,
         )
 
-    @staticmethod
-    def _distance(grid: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-        """(r, c) distance to the nearest of the others' cells at the same place or beside it."""
+    def _register(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Alignment]:
+        alignment = align(image, self.images[0])
+        moved, inside = warp_to_reference(image, alignment)
+        return relight(moved, inside, self.images[0]), inside, alignment
+
+
+def _distances(grids: Grids, others: list[Grids]) -> list[np.ndarray]:
+    """Per kind of grid: (r, c) distance to the nearest of the others' cells at the same place or beside it."""
+    found = []
+    for kind, grid in enumerate(grids):
         rows, columns = grid.shape[:2]
         best = np.full((rows, columns), np.inf, np.float32)
         for other in others:
-            wide = np.pad(other, ((1, 1), (1, 1), (0, 0)), mode="edge")
+            wide = np.pad(other[kind], ((1, 1), (1, 1), (0, 0)), mode="edge")
             for y in range(3):
                 for x in range(3):
                     step = wide[y : y + rows, x : x + columns] - grid
                     np.minimum(best, np.einsum("rcd,rcd->rc", step, step), out=best)
-        return np.sqrt(best)
+        found.append(np.sqrt(best))
+    return found
 
 
 def _cell_frame(alignment: Alignment) -> Alignment:
     shift = (alignment.shift[0] / CELL, alignment.shift[1] / CELL)
     return Alignment(shift, alignment.turn, alignment.scale, alignment.correlation, alignment.before)
-
-
-def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """Bring a picture (h, w, 3) to the working size: area averaging, never up."""
-    factor = size / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    target = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    return np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BOX))
-
-
-def _enlarge(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    if image.shape[:2] == tuple(size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-
-
-def to_view(cells: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(r, c) values of cells -> (h, w) map of the view."""
-    smooth = ndimage.gaussian_filter(cells, 0.7)
-    return np.clip(resize_map(smooth, (size[0], size[1])), 0, 1)
-
-
-def cells_shown(views: Views, i: int, image: np.ndarray) -> np.ndarray:
-    """(r, c) bool: cells of the working picture in which view i shows the thing."""
-    if views.shown is None:
-        return np.ones((-(-image.shape[0] // CELL), -(-image.shape[1] // CELL)), bool)
-    return _cells_of(resize_map(views.shown[i].astype(np.float32), image.shape[:2]) > 0.5)
-
-
-def _cells_of(pixels: np.ndarray) -> np.ndarray:
-    high, wide = -pixels.shape[0] % CELL, -pixels.shape[1] % CELL
-    padded = np.pad(pixels, ((0, high), (0, wide)), mode="edge").astype(np.float32)
-    r, c = padded.shape[0] // CELL, padded.shape[1] // CELL
-    return padded.reshape(r, CELL, c, CELL).mean((1, 3)) > 0.5
-
-
-def strength(cells: np.ndarray, shown: np.ndarray) -> float:
-    """One number for a map: the mean of its few highest cells and of its highest hundredth.
-
-    The first finds a speck, the second a wide weak change; both are means, so that one cell alone decides nothing.
-    """
-    values = ndimage.gaussian_filter(cells, 0.7)[shown]
-    if not values.size:
-        return 0.0
-    few = min(5, values.size)
-    many = max(few, values.size // 100)
-    highest = np.sort(np.partition(values, -many)[-many:])
-    return float(0.5 * highest[-few:].mean() + 0.5 * highest.mean())
-
-
-def squash(values: np.ndarray | float, margin: float) -> np.ndarray | float:
-    """Units of the normal level -> [0, 1), with 0.5 at `margin`."""
-    return values**2 / (values**2 + margin**2)
 
 
 def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -355,7 +329,7 @@ def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.rint(moved * light + rng.normal(0, COPY_NOISE, image.shape)), 0, 255).astype(np.uint8)
 
 
-def relight(image: np.ndarray, reference: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def relight(image: np.ndarray, inside: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Even out a change of light between a registered picture and its reference, up to LIGHT.
 
     Fits reference = (a + b x + c y) * image + d on the overlap, twice, the second time without the worst tenth,

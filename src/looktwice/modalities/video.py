@@ -292,10 +292,13 @@ class _Drawing:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
+        self.turn: _Turn | None = None
         self.reformatter = need("av.video.reformatter", "video", "Reading videos").VideoReformatter()
 
     def __call__(self, frame: Any) -> np.ndarray:
-        turn = _turn_of(frame) or NO_TURN
+        if self.turn is None:  # once: side data and frame hold each other, so a frame asked for it is freed late
+            self.turn = _turn_of(frame) or NO_TURN
+        turn = self.turn
         width, height = self.size if turn.swap else self.size[::-1]
         # area averaging, as for pictures, in one step with the colours: 7 times faster than one after the other
         how = "AREA" if width < frame.width or height < frame.height else "BILINEAR"

@@ -88,7 +88,9 @@ def cloud_from_array(points: np.ndarray, id: str = "array", colors: np.ndarray |
             raise UsageError(f"colors must be uint8, or floats in [0, 1], got {colors.dtype}")
         flat = colors.reshape(-1, 3)
     grid = (points.shape[0], points.shape[1]) if points.ndim == 3 else None
-    data, notes = reading.settle(id, reading.Raw(points.reshape(-1, 3).astype(np.float64), flat, grid))
+    with np.errstate(invalid="ignore"):  # some NaNs complain when they are cast
+        numbers = points.reshape(-1, 3).astype(np.float64)
+    data, notes = reading.settle(id, reading.Raw(numbers, flat, grid))
     digest = hashlib.sha256(np.ascontiguousarray(points).tobytes())
     if flat is not None:
         digest.update(flat.tobytes())

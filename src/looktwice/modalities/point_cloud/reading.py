@@ -11,9 +11,11 @@ sampled is taken by its vertices. Normals, intensities and labels beside the coo
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +91,8 @@ def read(path: Path, settings: PointCloudSettings) -> Raw:
         reader = READERS.get(path.suffix.lower()) or _magic(path)
         if reader is None:
             raise BadFile("unsupported", path, f"not a point cloud. Known endings: {', '.join(SUFFIXES)}")
-        raw = reader(path, settings)
+        with np.errstate(invalid="ignore", over="ignore"):  # some NaNs complain when they are cast
+            raw = reader(path, settings)
     except OSError as error:
         raise BadFile("unreadable", path, error.strerror or str(error)) from error
     if len(raw.points) == 0:
@@ -131,6 +134,15 @@ def _duplicates(points: np.ndarray) -> int:
         mixed ^= mixed >> np.uint64(29)
     mixed.sort()
     return int((mixed[1:] == mixed[:-1]).sum())
+
+
+def _need_quiet(module: str, extra: str, what: str) -> ModuleType:
+    """Import an optional reader that would print its doubts about a file between the lines of our progress."""
+    made = need(module, extra, what)
+    logger = logging.getLogger(module)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return made
 
 
 def _check_budget(path: Path, number: int, settings: PointCloudSettings) -> None:
@@ -385,7 +397,7 @@ def _binary_rows(path: Path, row: np.dtype[Any], count: int, offset: int, what: 
 
 def _read_mesh(path: Path, kind: str, settings: PointCloudSettings, promised: int = 0) -> Raw:
     """Sample a PLY, OBJ or STL mesh; take the vertices of one without faces."""
-    trimesh = need("trimesh", "points", f"Reading {kind.upper()} meshes")
+    trimesh = _need_quiet("trimesh", "points", f"Reading {kind.upper()} meshes")
     options = {"skip_materials": True, "maintain_order": True} if kind == "obj" else {}
     try:
         # from memory: files the mesh names, such as textures, are not followed
@@ -474,8 +486,8 @@ PCD_KINDS = {"F": "f", "I": "i", "U": "u"}
 
 def _read_pcd(path: Path, settings: PointCloudSettings) -> Raw:
     header, offset = _pcd_header(path)
-    names = [name.lower() for name in header["FIELDS"]]
     try:
+        names = [name.lower() for name in header["FIELDS"]]
         counts = [int(word) for word in header.get("COUNT", ["1"] * len(names))]
         kinds = [PCD_KINDS[kind] + size for kind, size in zip(header["TYPE"], header["SIZE"], strict=True)]
         width, height = int(header["WIDTH"][0]), int(header["HEIGHT"][0])
@@ -530,8 +542,7 @@ def _pcd_ascii(path: Path, row: np.dtype[Any], number: int, offset: int) -> np.n
         numbers = _parse_rows(path, lines[:number], range(width), None)
         column = 0
         for name in row.names or ():
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN in a field of whole numbers
-                made[name] = numbers[:, column : column + row[name].shape[0]]
+            made[name] = numbers[:, column : column + row[name].shape[0]]
             column += row[name].shape[0]
     return made
 
@@ -541,12 +552,13 @@ def _pcd_compressed(path: Path, row: np.dtype[Any], number: int, offset: int) ->
     pypcd4 = need("pypcd4", "points", "Reading compressed PCD")
     with path.open("rb") as stream:
         stream.seek(offset)
-        sizes = np.frombuffer(stream.read(8), "<u4")
+        head = stream.read(8)
     held = path.stat().st_size - offset - 8
-    if len(sizes) < 2 or held < sizes[0]:
+    packed, unpacked = (int.from_bytes(head[i : i + 4], "little") for i in (0, 4))
+    if held < max(packed, 1):
         raise BadFile("unreadable", path, "truncated: the compressed data ends too early")
-    if sizes[1] != number * row.itemsize:
-        why = f"the compressed data holds {sizes[1]} bytes, {number} points need {number * row.itemsize}"
+    if unpacked != number * row.itemsize:
+        why = f"the compressed data holds {unpacked} bytes, {number} points need {number * row.itemsize}"
         raise BadFile("unreadable", path, why)
     try:
         read = pypcd4.PointCloud.from_path(path).pc_data
@@ -587,7 +599,7 @@ def _npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     with path.open("rb") as stream:
         try:
             shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
-        except (ValueError, KeyError, EOFError) as error:
+        except Exception as error:  # the header is Python text, and fails in as many ways
             raise BadFile("unreadable", path, f"no NPY header ({error})") from error
         return shape, dtype, stream.tell()
 
@@ -649,7 +661,7 @@ def _from_array(path: Path, array: np.ndarray) -> Raw:
 
 def _tiff_grid(path: Path) -> tuple[int, int] | None:
     """(rows, columns) of a TIFF of three float channels, or None for any other."""
-    tifffile = need("tifffile", "tiff", "Reading XYZ TIFF")
+    tifffile = _need_quiet("tifffile", "tiff", "Reading XYZ TIFF")
     with tifffile.TiffFile(path) as tiff:
         shape, dtype = tiff.series[0].shape, tiff.series[0].dtype
     if dtype is None or dtype.kind != "f" or len(shape) != 3 or 3 not in (shape[0], shape[2]):
@@ -658,7 +670,7 @@ def _tiff_grid(path: Path) -> tuple[int, int] | None:
 
 
 def _read_tiff(path: Path, settings: PointCloudSettings) -> Raw:
-    tifffile = need("tifffile", "tiff", "Reading XYZ TIFF")
+    tifffile = _need_quiet("tifffile", "tiff", "Reading XYZ TIFF")
     try:
         grid = _tiff_grid(path)
         if grid is None:
