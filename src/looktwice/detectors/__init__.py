@@ -63,7 +63,7 @@ CARDS: Mapping[str, Card] = {
     ),
     "selfsim": Card(
         summary="how few look-alikes each patch has in the same picture or video",
-        paper="after Davy et al. (ICIP 2018) and MuSc (Li et al., ICLR 2024), inside one sample, on filter-bank features",
+        paper="after Davy et al. (ICIP 2018) and MuSc (Li et al., ICLR 2024), on filter-bank features",
         modalities=ALL,
         zero_shot=True,
         few_shot=False,

@@ -34,7 +34,7 @@ def enlarge(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 def to_view(cells: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """(r, c) values of cells -> (h, w) map of the view."""
     smooth = ndimage.gaussian_filter(cells, 0.7)
-    return np.clip(resize_map(smooth, (size[0], size[1])), 0, 1)
+    return np.asarray(np.clip(resize_map(smooth, (size[0], size[1])), 0, 1))
 
 
 def cells_shown(views: Views, i: int, image: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def cells_of(pixels: np.ndarray) -> np.ndarray:
     high, wide = -pixels.shape[0] % CELL, -pixels.shape[1] % CELL
     padded = np.pad(pixels, ((0, high), (0, wide)), mode="edge").astype(np.float32)
     r, c = padded.shape[0] // CELL, padded.shape[1] // CELL
-    return padded.reshape(r, CELL, c, CELL).mean((1, 3)) > 0.5
+    return np.asarray(padded.reshape(r, CELL, c, CELL).mean((1, 3)) > 0.5)
 
 
 def strength(cells: np.ndarray, shown: np.ndarray) -> float:

@@ -85,4 +85,4 @@ def _lines(luma: np.ndarray) -> list[np.ndarray]:
 
 def _roughness(luma: np.ndarray) -> np.ndarray:
     mean = ndimage.uniform_filter(luma, 3)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(luma * luma, 3) - mean * mean, 0))
+    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(luma * luma, 3) - mean * mean, 0)))

@@ -165,7 +165,7 @@ class FittedMemory:
         several = len(set(self.bank.tags.tolist())) > 1
         found: dict[str, list[float]] = {"anywhere": [], "placed": []}
         for view in views:
-            trials = [(view.image, view.source if several else None)] if several else []
+            trials: list[tuple[np.ndarray, int | None]] = [(view.image, view.source)] if several else []
             trials += [(vary(view.image, rng), None) for _ in range(1 if several else COPIES)]
             for image, without in trials:
                 cells = self._anywhere(filter_bank(image), view.shown, without)
@@ -326,7 +326,8 @@ def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     dy, dx = rng.uniform(-COPY_SHIFT, COPY_SHIFT, 2)
     light = 1 + rng.uniform(-COPY_LIGHT, COPY_LIGHT)
     moved = ndimage.shift(image.astype(np.float32), (dy, dx, 0), order=1, mode="nearest")
-    return np.clip(np.rint(moved * light + rng.normal(0, COPY_NOISE, image.shape)), 0, 255).astype(np.uint8)
+    noisy = moved * light + rng.normal(0, COPY_NOISE, image.shape)
+    return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
 
 
 def relight(image: np.ndarray, inside: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -355,4 +356,4 @@ def relight(image: np.ndarray, inside: np.ndarray, reference: np.ndarray) -> np.
     yy, xx = np.linspace(-1, 1, h)[:, None], np.linspace(-1, 1, w)[None, :]
     gain = np.clip(p[0] + p[1] * xx + p[2] * yy, 1 - LIGHT, 1 + LIGHT)
     lit = image * gain[..., None].astype(np.float32) + np.float32(255 * np.clip(p[3], -LIGHT / 2, LIGHT / 2))
-    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(lit), 0, 255), np.uint8)

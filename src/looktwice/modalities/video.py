@@ -99,7 +99,7 @@ class Video:
             images = _stacked(pictures, len(frames))
             names = tuple(f"t={time:.2f} s" for time in times)
             way = ToFrames(frames=frames, times=times, size=data.size)
-            yield Views(images=images, names=names, way=way, context=context)
+            yield Views(images=images, names=names, way=way, context=context, posed=False)
 
 
 def choose_frames(times: np.ndarray, end: float, settings: VideoSettings) -> np.ndarray:
