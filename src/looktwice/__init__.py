@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 # Public name -> module. Imported on first use, so that listing and help stay fast.
 _PUBLIC = {
+    "Calibration": "looktwice.calibration",
     "Explanation": "looktwice.records",
     "Prediction": "looktwice.records",
     "Result": "looktwice.records",
@@ -16,6 +17,13 @@ _PUBLIC = {
     "Settings": "looktwice.settings",
     "Spec": "looktwice.records",
     "Views": "looktwice.records",
+    "calibrate_on": "looktwice.inspection",
+    "cloud_from_array": "looktwice.modalities.point_cloud",
+    "inspect": "looktwice.inspection",
+    "load": "looktwice.detectors",
+    "read_sheet": "looktwice.sheets",
+    "sample_from_array": "looktwice.modalities.image",
+    "views": "looktwice.modalities",
 }
 
 __all__ = ["__version__", *_PUBLIC]

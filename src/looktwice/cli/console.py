@@ -1,0 +1,148 @@
+"""What all commands share: one line per failure, exit codes, progress for people and for pipes, tables.
+
+Exit codes: 0 done, 1 done and something was found (only where asked for), 2 wrong usage, 3 some files failed,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from looktwice.records import Result
+
+DONE, FOUND, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+STYLES = {"anomalous": "bold red", "unsure": "yellow", "normal": "green", "failed": "bold magenta"}
+SIGNS = {"anomalous": "▲", "unsure": "◆", "normal": "●", "failed": "✕"}
+
+T = TypeVar("T")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn every expected error into one line on standard error and its exit code."""
+    from looktwice.errors import LookTwiceError
+
+    try:
+        yield
+    except LookTwiceError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED if error.kind == "stopped" else USAGE) from error
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is finished is kept: run the same command again to go on.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    """Parse repeated KEY=VALUE flags; values are read as YAML, so 3, 0.5, true and [0, 1] mean what they say."""
+    import yaml
+
+    from looktwice.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise UsageError(f"{flag} takes KEY=VALUE, got '{text}'")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"{flag} {key}: '{value}' is no value: {error}") from error
+    return found
+
+
+def track(results: Iterable[Result], total: int, quiet: bool = False) -> Iterator[Result]:
+    """Pass results through, showing progress and time left on standard error: a bar on a terminal, else lines."""
+    if quiet:
+        yield from results
+    elif sys.stderr.isatty():
+        yield from _bar(results, total)
+    else:
+        yield from _lines(results, total)
+
+
+def _bar(results: Iterable[Result], total: int) -> Iterator[Result]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        for result in results:
+            progress.update(task, advance=1, description=_short(printable(result.path)))
+            yield result
+
+
+def _lines(results: Iterable[Result], total: int) -> Iterator[Result]:
+    start = time.monotonic()
+    for number, result in enumerate(results, 1):
+        left = (time.monotonic() - start) / number * (total - number)
+        score = "" if result.score is None else f" {result.score:.3f}"
+        typer.echo(
+            f"[{number}/{total}] {verdict(result)}{score} {printable(result.path)} ({left:.0f} s left)", err=True
+        )
+        yield result
+
+
+def verdict(result: Result) -> str:
+    """The verdict, or "failed"."""
+    return "failed" if result.error else str(result.verdict)
+
+
+def printable(text: str) -> str:
+    """A file name as text that cannot move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _short(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else "..." + text[3 - width :]
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], styles: Callable[[Sequence[str]], str] | None = None
+) -> None:
+    """Print a table: drawn on a terminal, tab-separated into a pipe."""
+    rows = list(rows)
+    if not sys.stdout.isatty():
+        widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            typer.echo(line.rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row), style=styles(row) if styles else None)
+    Console().print(drawn)
+
+
+def results_table(results: Sequence[Result]) -> None:
+    """Print one row per result and a line that counts them."""
+    rows = []
+    for result in results:
+        state = verdict(result)
+        words = result.error.message if result.error else (result.regions[0].words if result.regions else "")
+        score = "" if result.score is None else f"{result.score:.3f}"
+        name = printable(result.path.rsplit("/", 1)[-1])
+        kind = (result.modality or "").replace("_", " ")
+        rows.append([f"{SIGNS[state]} {state}", score, kind, name, f"{result.seconds:.2f}", printable(_clip(words))])
+    table(
+        ["verdict", "score", "modality", "file", "s", "where and what"],
+        rows,
+        lambda row: STYLES.get(row[0].split()[-1], ""),
+    )
+    counts = {state: sum(verdict(r) == state for r in results) for state in SIGNS}
+    typer.echo(f"{len(results)} inspected: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n))
+
+
+def _clip(text: str, width: int = 110) -> str:
+    return text if len(text) <= width else text[: width - 1].rsplit(" ", 1)[0] + " …"

@@ -1,0 +1,47 @@
+"""The command line: one file per command. Help and listings load neither NumPy nor a network."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from looktwice import __version__
+from looktwice.cli import datasets
+from looktwice.cli.calibrate import calibrate
+from looktwice.cli.check import check
+from looktwice.cli.demo import demo
+from looktwice.cli.inspect import inspect
+from looktwice.cli.models import models
+from looktwice.cli.schema import schema
+
+app = typer.Typer(
+    name="looktwice",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Inspect images, point clouds and videos: whether something is wrong, where, and why.",
+)
+for command in (inspect, check, calibrate, models, demo, schema):
+    app.command()(command)
+app.add_typer(datasets.app, name="datasets")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"looktwice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Inspect images, point clouds and videos: whether something is wrong, where, and why."""
+
+
+def run() -> None:
+    """Entry point of the `looktwice` command."""
+    app()
