@@ -48,6 +48,18 @@ def needed(alpha: float) -> int:
     return enough - 1 if enough > 1 and 1 / enough <= alpha else enough
 
 
+def check_count(parts: int, alpha: float, prefix: str = "") -> None:
+    """Raise UsageError when so many normal parts are too few for alpha; says how many are needed and what would do."""
+    if parts >= needed(alpha):
+        return
+    smallest = _rounded_up(1 / (parts + 1))
+    could = f"with {parts} the smallest alpha is {smallest}" if smallest <= ALPHA_MAX else "at least one is needed"
+    raise UsageError(
+        f"{prefix}alpha {_number(alpha)} needs at least {needed(alpha)} normal parts that are not references, "
+        f"got {parts}: {could}"
+    )
+
+
 def calibrate(
     scores: Mapping[str, Sequence[float]],
     alpha: float,
@@ -101,7 +113,7 @@ class Calibration(Record):
             raise UsageError(f"{total} scores need as many different hashes of parts, got {len(set(self.sha256s))}")
         for modality, scores in self.scores.items():
             _check_scores(modality, scores)
-            _check_count(modality, len(scores), self.alpha, alone=len(self.scores) == 1)
+            check_count(len(scores), self.alpha, "" if len(self.scores) == 1 else f"{modality}: ")
             if self.threshold(modality) >= 1:
                 raise UsageError(
                     f"{modality}: so many normal parts have the score 1 that with alpha {_number(self.alpha)} no part "
@@ -232,17 +244,6 @@ def _check_scores(modality: str, scores: Sequence[float]) -> None:
             raise UsageError(f"{modality}: a score must lie in [0, 1], got {score}")
     if any(a > b for a, b in pairwise(scores)):
         raise UsageError(f"{modality}: scores must ascend")
-
-
-def _check_count(modality: str, n: int, alpha: float, alone: bool) -> None:
-    if n >= needed(alpha):
-        return
-    smallest = _rounded_up(1 / (n + 1))
-    could = f"with {n} the smallest alpha is {smallest}" if smallest <= ALPHA_MAX else "at least one is needed"
-    raise UsageError(
-        f"{'' if alone else modality + ': '}alpha {_number(alpha)} needs at least {needed(alpha)} normal parts that "
-        f"are not references, got {n}: {could}"
-    )
 
 
 def _ranks(n: int, alpha: float) -> int:
