@@ -1,0 +1,1 @@
+"""Benchmark: predict first (predict.py -> files), score second (score.py -> numbers), then tables (report.py)."""
