@@ -11,7 +11,7 @@ import numpy as np
 
 from looktwice.errors import unknown_name
 from looktwice.metrics import auroc, average_precision, f1_max
-from looktwice.metrics.regions import AUPIMO_BOUNDS, _overlap_area
+from looktwice.metrics.regions import AUPIMO_BOUNDS, overlap_area
 
 # name -> as a table prints it. Of the last ones we compute none: they stand in published tables.
 METRICS: Mapping[str, str] = {
@@ -103,7 +103,7 @@ class NormalCeiling:
         if not len(self.scores):
             return float("nan")
         rate = np.concatenate([np.cumsum(self.shares[::-1])[::-1], [0.0]])
-        return _overlap_area(anomalous, self.scores, rate, *AUPIMO_BOUNDS)
+        return overlap_area(anomalous, self.scores, rate, *AUPIMO_BOUNDS)
 
 
 def thinned_curve(x: np.ndarray, y: np.ndarray, points: int = 200) -> list[list[float]]:

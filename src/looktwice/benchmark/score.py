@@ -229,7 +229,7 @@ def _score_pixels(found: dict[str, Any], run: Run, unit: UnitPlan, rows: Sequenc
             found["metrics"][f"pixel_{key}"] = values[key]
             found["bounds"][f"pixel_{key}"] = values.bound[key]
     found["metrics"]["aupimo"] = mean_of(list(found["aupimo_of"].values()))
-    ranking = pixels._ranking()
+    ranking = pixels.ranking()
     if ranking.negatives:
         found["curves"]["pro"] = _points(ranking, ranking.overlap, LIMITS["pro"])
 

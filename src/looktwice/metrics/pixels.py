@@ -193,10 +193,10 @@ class PixelMetrics:
         Can be called again, with other limits, and between updates.
         """
         check_limit(pro_limit)
-        ranking = self._ranking()
+        ranking = self.ranking()
         return _scores(ranking, pro_limit, _bound(ranking, pro_limit))
 
-    def _ranking(self) -> Ranking:
+    def ranking(self) -> Ranking:
         """One row per bin with anomalous pixels."""
         octaves = np.array(self._octaves, np.int64)
         order = np.argsort(octaves)

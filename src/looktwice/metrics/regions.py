@@ -116,7 +116,7 @@ def aupimo(maps: Maps, masks: Masks, bounds: tuple[float, float] = AUPIMO_BOUNDS
     ordered, rate = _rate_on_normal_images([one.reshape(-1) for one, mask in pairs if one.size and not mask.any()])
     if not len(ordered):
         return np.full(len(pairs), NAN)
-    return np.array([_overlap_area(one[mask], ordered, rate, low, high) for one, mask in pairs])
+    return np.array([overlap_area(one[mask], ordered, rate, low, high) for one, mask in pairs])
 
 
 def _rate_on_normal_images(normal: list[np.ndarray]) -> tuple[np.ndarray, Floats]:
@@ -131,7 +131,8 @@ def _rate_on_normal_images(normal: list[np.ndarray]) -> tuple[np.ndarray, Floats
     return scores[order], np.concatenate([np.cumsum(weights[order[::-1]])[::-1], [0.0]])
 
 
-def _overlap_area(anomalous: np.ndarray, ordered: np.ndarray, rate: Floats, low: float, high: float) -> float:
+def overlap_area(anomalous: np.ndarray, ordered: np.ndarray, rate: Floats, low: float, high: float) -> float:
+    """Mean overlap of one anomalous picture over log(rate) from `low` to `high`: AUPIMO's inner integral."""
     if not len(anomalous):
         return NAN
     thresholds, counts = np.unique(anomalous, return_counts=True)
