@@ -483,6 +483,16 @@ def test_lonely_points_are_specks_of_a_cloud():
     assert (len(found), found.specks) == (1, 2)
 
 
+def test_eight_points_are_a_speck_beside_a_region_and_a_region_alone():
+    points = plane()
+    few = (points[:, 0] >= 50) & (points[:, 0] < 54) & (points[:, 1] >= 50) & (points[:, 1] < 52)
+    assert few.sum() == 8
+    many = np.hypot(points[:, 0] - 20, points[:, 1] - 20) < 5
+    found = cloud_regions(points, (few | many).astype(np.float32), 0.5)
+    assert ([patch.area for patch in found], found.specks) == ([int(many.sum())], 1)
+    assert [patch.area for patch in cloud_regions(points, few.astype(np.float32), 0.5)] == [8]
+
+
 def test_no_hot_point_gives_no_patch():
     assert len(cloud_regions(plane(), np.zeros(3600, np.float32), 0.5)) == 0
     assert len(cloud_regions(plane(), np.full(3600, np.nan, np.float32), 0.5)) == 0

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # Public name -> module. Imported on first use, so that listing and help stay fast.
 _PUBLIC = {
     "Calibration": "looktwice.calibration",
+    "Inspection": "looktwice.inspection",
     "Explanation": "looktwice.records",
     "Prediction": "looktwice.records",
     "Result": "looktwice.records",

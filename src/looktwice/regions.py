@@ -27,8 +27,10 @@ Ints = npt.NDArray[np.int64]
 Vector = tuple[float, float, float]
 
 NEAR = 0.01  # of the longer side: pieces with a smaller gap are one region
-SPECK = 4  # pixels or points: anything smaller is not counted beside a larger region
-SPECK_SHARE = 2e-5  # of the picture or the seen points, where that is more than SPECK
+SPECK = 4  # pixels: anything smaller is not counted beside a larger region
+SPECK_SHARE = 2e-5  # of the picture, where that is more than SPECK
+CLOUD_SPECK = 10  # points: a few points of a scan always stray
+CLOUD_SPECK_SHARE = 5e-4  # of the seen points, where that is more than CLOUD_SPECK
 
 
 # ---------------------------------------------------------------- what is found
@@ -121,7 +123,7 @@ def picture_regions(anomaly_map: Floats, threshold: float, limit: int = 20) -> F
     areas = np.bincount(of_pixel)[1:]
     best = np.full(len(areas), -np.inf, anomaly_map.dtype)
     np.maximum.at(best, of_pixel - 1, anomaly_map[top:bottom, left:right][hot])
-    ranks, left_out, specks = _ranked(best, areas, anomaly_map.size, limit)
+    ranks, left_out, specks = _ranked(best, areas, max(SPECK, SPECK_SHARE * anomaly_map.size), limit)
     boxes = ndimage.find_objects(labels)
     kept = tuple(
         Place(
@@ -167,10 +169,10 @@ def _grouped(hot: Bools, gap: int) -> npt.NDArray[np.int32]:
     return labels
 
 
-def _ranked(best: Floats, areas: npt.NDArray[Any], total: int, limit: int) -> tuple[list[int], int, int]:
+def _ranked(best: Floats, areas: npt.NDArray[Any], least: float, limit: int) -> tuple[list[int], int, int]:
     """Ranks by score, then area, then position; how many are beyond the limit; how many are specks."""
     order = np.lexsort((np.arange(len(best)), -areas, -best))
-    large = order[areas[order] >= max(SPECK, SPECK_SHARE * total)]
+    large = order[areas[order] >= least]
     if not len(large):
         large = order[:1]
     return [int(rank) for rank in large[:limit]], max(len(large) - limit, 0), len(order) - len(large)
@@ -188,7 +190,8 @@ def cloud_regions(points: Floats, scores: Floats, threshold: float, limit: int =
     """Return the groups of points (N, 3) whose `scores` (N,) reach `threshold`, strongest first.
 
     A score that is NaN means unseen, a point that is not finite means invalid: both are ignored. Two anomalous points
-    belong together when they are at most two local spacings apart. Specks are treated as in `picture_regions`.
+    belong together when they are at most two local spacings apart. Specks under 10 points or 0.05 % of the seen points
+    are left out, except for the strongest when there is nothing else.
     Raises UsageError for wrong shapes and for a limit below 1.
     """
     if points.ndim != 2 or points.shape[1] != 3 or scores.shape != points.shape[:1]:
@@ -203,7 +206,7 @@ def cloud_regions(points: Floats, scores: Floats, threshold: float, limit: int =
     areas = np.bincount(labels)
     best = np.full(len(areas), -np.inf, scores.dtype)
     np.maximum.at(best, labels, scores[indices])
-    ranks, left_out, specks = _ranked(best, areas, len(seen), limit)
+    ranks, left_out, specks = _ranked(best, areas, max(CLOUD_SPECK, CLOUD_SPECK_SHARE * len(seen)), limit)
     kept = tuple(
         _patch(points, indices[labels == rank], float(best[rank]), int(areas[rank]), len(seen)) for rank in ranks
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from looktwice.cli import sheet_flags as flags
 from looktwice.cli.console import DONE, FOUND, one_line_errors, pairs, printable, table, track, verdict
+
+if TYPE_CHECKING:
+    from looktwice.settings import Settings
 
 
 def check(
@@ -50,29 +54,27 @@ def check(
 
 
 def _run(
-    sheet: Path, model: str | None, threshold: float, option: list[str] | None, settings: object, quiet: bool
+    sheet: Path, model: str | None, threshold: float, option: list[str] | None, settings: Settings, quiet: bool
 ) -> list[tuple[str, str, str, str, bool]]:
     """Inspect the sheet's tests -> rows of path, expected, verdict, score, right."""
-    from looktwice.inspection import Inspection
+    from looktwice.inspection import Inspection, find
     from looktwice.sheets import read_sheet
 
     spec = read_sheet(sheet)
+    tests = [("normal", one.path) for one in find(spec.tests.must_pass)]
+    tests += [("anomalous", one.path) for one in find(spec.tests.must_fail)]
+    if not tests:
+        return []
+    options = pairs(option or [], "--option")
+    run = Inspection([path for _, path in tests], model, spec, threshold=threshold, options=options, settings=settings)
+    with closing(track(iter(run), len(run), quiet)) as tracked:
+        results = {os.path.abspath(item.path): result for item, result in zip(run.items, tracked, strict=True)}
     rows = []
-    for expected, paths in (("normal", spec.tests.must_pass), ("anomalous", spec.tests.must_fail)):
-        if not paths:
-            continue
-        run = Inspection(
-            paths,
-            model,
-            spec,
-            threshold=threshold,
-            options=pairs(option or [], "--option"),
-            settings=settings,  # type: ignore[arg-type]
-        )
-        for result in track(run, len(run), quiet=quiet or not sys.stderr.isatty()):
-            found = verdict(result)
-            score = result.error.message if result.error else f"{result.score:.3f}"
-            rows.append((result.path, expected, found, score, found == expected))
+    for expected, path in tests:
+        result = results[os.path.abspath(path)]
+        found = verdict(result)
+        score = result.error.message if result.error else f"{result.score:.3f}"
+        rows.append((result.path, expected, found, score, found == expected))
     return rows
 
 

@@ -6,22 +6,21 @@ Exit codes: 0 done, 1 done and something was found (only where asked for), 2 wro
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from looktwice.records import Result
 
-DONE, FOUND, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FOUND, USAGE, FAILED, INTERRUPTED, NO_READER = 0, 1, 2, 3, 130, 141
 STYLES = {"anomalous": "bold red", "unsure": "yellow", "normal": "green", "failed": "bold magenta"}
 SIGNS = {"anomalous": "▲", "unsure": "◆", "normal": "●", "failed": "✕"}
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -32,11 +31,22 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except LookTwiceError as error:
-        typer.echo(f"Error: {error}", err=True)
+        note(f"Error: {error}")
         raise typer.Exit(FAILED if error.kind == "stopped" else USAGE) from error
     except KeyboardInterrupt:
-        typer.echo("Interrupted. What is finished is kept: run the same command again to go on.", err=True)
+        note("Interrupted. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        raise typer.Exit(NO_READER) from None
+    except OSError as error:
+        note(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        raise typer.Exit(FAILED) from error
+
+
+def note(text: str) -> None:
+    """Print one line for a person on standard error."""
+    typer.echo(printable(text.replace("\n", " ")), err=True)
 
 
 def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
@@ -57,21 +67,29 @@ def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
     return found
 
 
-def track(results: Iterable[Result], total: int, quiet: bool = False) -> Iterator[Result]:
-    """Pass results through, showing progress and time left on standard error: a bar on a terminal, else lines."""
-    if quiet:
-        yield from results
-    elif sys.stderr.isatty():
-        yield from _bar(results, total)
-    else:
-        yield from _lines(results, total)
+# ---------------------------------------------------------------- progress
+
+
+def track(results: Generator[Result, None, None], total: int, quiet: bool = False) -> Generator[Result, None, None]:
+    """Pass results through, showing progress and time left on standard error: a bar on a terminal, else lines.
+
+    Closing it closes `results` too: a stopped run then writes the report of what is there.
+    """
+    with closing(results):
+        if quiet:
+            yield from results
+        elif sys.stderr.isatty():
+            yield from _bar(results, total)
+        else:
+            yield from _lines(results, total)
 
 
 def _bar(results: Iterable[Result], total: int) -> Iterator[Result]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    name = TextColumn("{task.description}", markup=False)  # a file may be called [red]
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), name)
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
         for result in results:
@@ -82,12 +100,22 @@ def _bar(results: Iterable[Result], total: int) -> Iterator[Result]:
 def _lines(results: Iterable[Result], total: int) -> Iterator[Result]:
     start = time.monotonic()
     for number, result in enumerate(results, 1):
-        left = (time.monotonic() - start) / number * (total - number)
+        left = duration((time.monotonic() - start) / number * (total - number))
         score = "" if result.score is None else f" {result.score:.3f}"
-        typer.echo(
-            f"[{number}/{total}] {verdict(result)}{score} {printable(result.path)} ({left:.0f} s left)", err=True
-        )
+        note(f"[{number}/{total}] {verdict(result)}{score} {result.path} ({left} left)")
         yield result
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them.
+
+    >>> duration(7.2), duration(90), duration(7300)
+    ('7 s', '1 min 30 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def verdict(result: Result) -> str:
@@ -96,7 +124,11 @@ def verdict(result: Result) -> str:
 
 
 def printable(text: str) -> str:
-    """A file name as text that cannot move the cursor or colour the terminal."""
+    r"""Return text from outside as text that cannot move the cursor or colour the terminal.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -104,10 +136,13 @@ def _short(text: str, width: int = 40) -> str:
     return text if len(text) <= width else "..." + text[3 - width :]
 
 
+# ---------------------------------------------------------------- tables
+
+
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], styles: Callable[[Sequence[str]], str] | None = None
 ) -> None:
-    """Print a table: drawn on a terminal, tab-separated into a pipe."""
+    """Print a table: drawn on a terminal, aligned by spaces into a pipe."""
     rows = list(rows)
     if not sys.stdout.isatty():
         widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
@@ -126,14 +161,16 @@ def table(
 
 
 def results_table(results: Sequence[Result]) -> None:
-    """Print one row per result and a line that counts them."""
+    """Print one row per result, the folder all files lie in, and a line that counts the verdicts."""
+    from looktwice.report.paths import below, shared_folder
+
+    folder = shared_folder(result.path for result in results)
     rows = []
     for result in results:
         state = verdict(result)
         words = result.error.message if result.error else (result.regions[0].words if result.regions else "")
         score = "" if result.score is None else f"{result.score:.3f}"
-        name = printable(result.path.rsplit("/", 1)[-1])
-        kind = (result.modality or "").replace("_", " ")
+        name, kind = printable(below(result.path, folder)), (result.modality or "").replace("_", " ")
         rows.append([f"{SIGNS[state]} {state}", score, kind, name, f"{result.seconds:.2f}", printable(_clip(words))])
     table(
         ["verdict", "score", "modality", "file", "s", "where and what"],
@@ -141,7 +178,8 @@ def results_table(results: Sequence[Result]) -> None:
         lambda row: STYLES.get(row[0].split()[-1], ""),
     )
     counts = {state: sum(verdict(r) == state for r in results) for state in SIGNS}
-    typer.echo(f"{len(results)} inspected: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n))
+    where = f" in {printable(folder)}" if folder else ""
+    typer.echo(f"{len(results)} inspected{where}: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n))
 
 
 def _clip(text: str, width: int = 110) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from looktwice.cli.console import DONE, FOUND, one_line_errors, printable, results_table, track, verdict
+from looktwice.cli.console import DONE, FAILED, FOUND, one_line_errors, printable, results_table, verdict
+from looktwice.cli.inspect import carry_out
 
 
 def demo(
@@ -19,7 +20,7 @@ def demo(
 ) -> None:
     """Make a good and a defective image, point cloud and video, and inspect them with a few references.
 
-    Exit codes: 0 all six verdicts are right, 1 one is wrong, 2 usage.
+    Exit codes: 0 all six verdicts are right, 1 one is wrong, 2 usage, 3 one could not be inspected.
     """
     with one_line_errors():
         from looktwice.data.procedural import write_demo_parts
@@ -32,9 +33,7 @@ def demo(
         made = time.monotonic()
         paths = [path for pair in zip(parts.good, parts.defective, strict=True) for path in pair]
         run = Inspection(paths, "memory", read_sheet(parts.sheet), out=out, command="looktwice demo")
-        for message in run.messages:
-            typer.echo(message, err=True)
-        results = list(track(run, len(run)))
+        results = carry_out(run)
         results_table(results)
         wanted = ["normal", "anomalous"] * (len(paths) // 2)
         right = sum(verdict(result) == want for result, want in zip(results, wanted, strict=True))
@@ -43,4 +42,6 @@ def demo(
             f"(parts made in {made - start:.1f} s, inspected in {time.monotonic() - made:.1f} s)"
         )
         typer.echo(f"Report: {printable(str(out / 'report.html'))}")
+        if run.problems or any(result.error for result in results):
+            raise typer.Exit(FAILED)
         raise typer.Exit(DONE if right == len(paths) else FOUND)

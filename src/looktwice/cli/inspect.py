@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from looktwice.cli import sheet_flags as flags
-from looktwice.cli.console import DONE, FAILED, FOUND, one_line_errors, pairs, printable, results_table, track
+from looktwice.cli.console import DONE, FAILED, FOUND, note, one_line_errors, pairs, printable, results_table, track
+
+if TYPE_CHECKING:
+    from looktwice.inspection import Inspection
+    from looktwice.records import Result
 
 
 def inspect(
@@ -24,7 +32,9 @@ def inspect(
     rule: flags.Rules = None,
     reference: flags.References = None,
     out: Annotated[Path, typer.Option(help="Folder for results, maps and the report.")] = Path("looktwice-results"),
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a part is anomalous.")] = 0.5,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Score from which a part is anomalous. Default: 0.5.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="File made by 'looktwice calibrate'; decides instead of the threshold.")
     ] = None,
@@ -44,7 +54,7 @@ def inspect(
     """Inspect images, point clouds and videos; write a report.
 
     Every finished sample is on disk at once: after a crash the same command goes on where it stopped.
-    Exit codes: 0 done, 1 anomalies found (with --fail-on anomaly), 2 usage, 3 some files failed.
+    Exit codes: 0 done, 1 anomalies found (with --fail-on anomaly), 2 usage, 3 some files failed, 130 interrupted.
     """
     with one_line_errors():
         from looktwice.calibration import Calibration
@@ -66,31 +76,48 @@ def inspect(
             settings=flags.settings_from(set, fps=fps, count=count, every=every),
             formats=formats(format),
             modality=modality,
-            command=" ".join(["looktwice", *sys.argv[1:]]),
+            command=shlex.join(["looktwice", *sys.argv[1:]]),
         )
-        for message in run.messages:
-            typer.echo(message, err=True)
-        results = []
-        for result in track(run, len(run)):
-            results.append(result)
-            if json:
-                typer.echo(result.to_json())
+        results = carry_out(run, json)
         if not json:
             results_table(results)
-            made = "report.html" if "html" in format else "results.jsonl"
+            made = "report.html" if "html" in run.formats else "results.jsonl"
             typer.echo(f"Report: {printable(str(out / made))}")
-        raise typer.Exit(_exit_code(results, fail_on))
+        raise typer.Exit(FAILED if run.problems else _exit_code(results, fail_on))
+
+
+def carry_out(run: Inspection, json: bool = False) -> list[Result]:
+    """Carry a run out with progress, saying what it had to decide; with `json` each result is a line at once."""
+    for message in run.messages:
+        note(message)
+    results = []
+    with closing(track(iter(run), len(run))) as tracked:
+        for result in tracked:
+            results.append(result)
+            if json:
+                typer.echo(result.to_json().encode())  # bytes: UTF-8 whatever the terminal speaks
+    for problem in run.problems:
+        note(f"Warning: {problem}")
+    return results
 
 
 def _listed(paths: list[str]) -> list[str]:
-    """Replace '-' by the lines of standard input."""
+    """Replace '-' by the lines of standard input; raises UsageError when nothing is named."""
+    from looktwice.errors import UsageError
+
     listed: list[str] = []
     for path in paths:
-        listed += [line.rstrip("\r\n") for line in sys.stdin if line.strip()] if path == "-" else [path]
+        if path == "-":
+            lines = sys.stdin.buffer.read().split(b"\n")
+            listed += [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+        else:
+            listed.append(path)
+    if not listed:
+        raise UsageError("nothing to inspect: the list on standard input is empty")
     return listed
 
 
-def _exit_code(results: list, fail_on: str | None) -> int:  # type: ignore[type-arg]
+def _exit_code(results: Sequence[Result], fail_on: str | None) -> int:
     if any(result.error for result in results):
         return FAILED
     return FOUND if fail_on and any(result.verdict == "anomalous" for result in results) else DONE

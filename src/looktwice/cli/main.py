@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 from typing import Annotated
 
 import typer
 
 from looktwice import __version__
-from looktwice.cli import datasets
+from looktwice.cli import benchmark, datasets
 from looktwice.cli.calibrate import calibrate
 from looktwice.cli.check import check
 from looktwice.cli.demo import demo
 from looktwice.cli.inspect import inspect
 from looktwice.cli.models import models
+from looktwice.cli.report import report
 from looktwice.cli.schema import schema
 
 app = typer.Typer(
@@ -22,9 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspect images, point clouds and videos: whether something is wrong, where, and why.",
 )
-for command in (inspect, check, calibrate, models, demo, schema):
+for command in (inspect, check, calibrate, report, models, demo, schema):
     app.command()(command)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(benchmark.app, name="benchmark")
 
 
 def _version(asked: bool) -> None:
@@ -40,8 +45,12 @@ def main(
     ] = False,
 ) -> None:
     """Inspect images, point clouds and videos: whether something is wrong, where, and why."""
+    logging.getLogger("looktwice.inspection").addHandler(logging.NullHandler())  # the commands say it themselves
 
 
 def run() -> None:
     """Entry point of the `looktwice` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ▲ shows ? instead of stopping the run
+            stream.reconfigure(errors="replace")
     app()

@@ -1,22 +1,31 @@
 """Find the small shift, turn and scale between two pictures of the same pose, and say how well they then agree.
 
 Phase correlation (Kuglin and Hines, 1975) finds the shift; Gauss-Newton on the enhanced correlation coefficient
-(Evangelidis and Psarakis, PAMI 2008) refines it to a similarity transform. NumPy and SciPy only.
-Letters: h w pixels; a transform maps picture coordinates (x, y) to reference coordinates.
+(Evangelidis and Psarakis, PAMI 2008) refines it to a similarity transform, from coarse to fine.
+Letters: h w pixels; a transform p = (shift x, shift y, turn, log scale) maps picture to reference coordinates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy import fft, ndimage
 
-WORK_SIDE = 192  # pixels of the longer side at which transforms are estimated
+WORK_SIDE = 256  # pixels of the longer side at which transforms are estimated
+COARSE = (4, 2)  # times smaller first: a turn that moves corners by many pixels is still near there
 STEPS = 25  # of Gauss-Newton at most
 MAX_TURN = 8.0  # degrees: more is another pose, not a small misplacement
 MAX_SCALE = 0.10  # relative
 MAX_SHIFT = 0.25  # of the picture's side
+SLOW = 1 / 20  # of the side: changes of light are slower; wider filters smear a defect over its surroundings
+OVERLAP = 0.4  # of the picture, at least: a sliver agrees by chance
+AS_GOOD = 0.02  # of correlation: within it the smaller shift is taken; a grid agrees with itself a period further
+ROBUST = 3.0  # times the usual difference: what differs much more is a defect and must not pull
+CERTAIN = 0.95  # correlation from which nothing else is tried
+PEAKS = 3  # of the phase correlation that are tried
 
 
 @dataclass(frozen=True)
@@ -42,33 +51,47 @@ class Alignment:
 
 
 def align(picture: np.ndarray, reference: np.ndarray) -> Alignment:
-    """Estimate the transform from `picture` to `reference`, both (h, w, 3) uint8 of one size."""
-    size = picture.shape[:2]
-    factor = max(1.0, max(size) / WORK_SIDE)
-    small = _luma(picture, factor), _luma(reference, factor)
-    flat = [_flatten(one) for one in small]
-    start = np.zeros(4)
-    start[:2] = _phase_shift(*flat)
-    candidates = [np.zeros(4), start]
-    best = max(candidates, key=lambda p: _correlation(p, *flat))
-    best = _refine(best, *flat)
-    before = _correlation(np.zeros(4), *flat)
-    after = _correlation(best, *flat)
-    if not (_small(best, flat[0].shape) and after > before):
-        best, after = np.zeros(4), before
+    """Estimate the transform from `picture` to `reference`, both (h, w, 3) uint8 of one size.
+
+    Where nothing within MAX_SHIFT, MAX_TURN and MAX_SCALE agrees better than no transform, it is that. Raises
+    ValueError where the sizes differ.
+    """
+    if picture.shape != reference.shape:
+        raise ValueError(f"pictures must have one size, got {picture.shape} and {reference.shape}")
+    factor = max(1.0, max(picture.shape[:2]) / WORK_SIDE)
+    moving, fixed = _flatten(_luma(picture, factor)), _flatten(_luma(reference, factor))
+    if np.abs(moving).max() < 1e-3 or np.abs(fixed).max() < 1e-3:  # nothing to register
+        return Alignment((0.0, 0.0), 0.0, 1.0, 0.0, 0.0)
+    still = np.zeros(4)
+    before = _correlation(still, moving, fixed)
+    found = [(still, before)]
+    for p in _tries(moving, fixed):
+        if _small(p, moving.shape):
+            found.append((p, _correlation(p, moving, fixed)))
+            if found[-1][1] > CERTAIN:
+                break
+    highest = max(value for _, value in found)
+    # a small gain is no reason to move far
+    best, after = min(
+        ((p, value) for p, value in found[1:] if value >= highest - AS_GOOD and value > before),
+        key=lambda one: float(np.hypot(one[0][0], one[0][1])),
+        default=found[0],
+    )
+    scales = picture.shape[1] / moving.shape[1], picture.shape[0] / moving.shape[0]
     return Alignment(
-        (float(best[0] * factor), float(best[1] * factor)),
+        (float(best[0] * scales[0]), float(best[1] * scales[1])),
         float(np.rad2deg(best[2])),
         float(np.exp(best[3])),
-        float(after),
-        float(before),
+        after,
+        before,
     )
 
 
 def warp_to_reference(picture: np.ndarray, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
     """Draw `picture` (h, w, 3) uint8 in the reference's frame; also (h, w) bool: where it has pixels to show."""
     a, b = alignment.matrix(picture.shape[:2])
-    return _warp(picture, np.linalg.inv(a), -np.linalg.inv(a) @ b)
+    inverse = np.linalg.inv(a)
+    return _warp(picture, inverse, -inverse @ b)
 
 
 def warp_to_picture(reference: np.ndarray, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
@@ -77,29 +100,43 @@ def warp_to_picture(reference: np.ndarray, alignment: Alignment) -> tuple[np.nda
 
 
 def map_to_picture(values: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Carry a float map (h, w) from the reference's frame to the picture's; outside is 0."""
-    a, b = alignment.matrix(values.shape)
-    return ndimage.affine_transform(values, a, b, order=1, mode="constant", cval=0.0)
+    """Carry a float32 map (h, w) from the reference's frame to the picture's; outside is 0."""
+    return _draw(values, *alignment.matrix(values.shape))
 
 
 def _warp(picture: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if np.allclose(a, np.eye(2)) and np.allclose(b, 0):
         return picture, np.ones(picture.shape[:2], bool)
-    drawn = np.stack(
-        [
-            ndimage.affine_transform(picture[..., c].astype(np.float32), a, b, order=1, mode="nearest")
-            for c in range(picture.shape[2])
-        ],
-        -1,
-    )
     h, w = picture.shape[:2]
-    y, x = np.arange(h)[:, None], np.arange(w)[None, :]
+    drawn = Image.fromarray(picture).transform(
+        (w, h), Image.Transform.AFFINE, _coefficients(a, b), Image.Resampling.BILINEAR
+    )
+    return np.asarray(drawn), _inside(a, b, (h, w), 0.5)
+
+
+def _draw(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sample (h, w) float32 at A @ (y, x) + b, bilinear; 0 where there is nothing."""
+    picture = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    return np.asarray(
+        picture.transform(picture.size, Image.Transform.AFFINE, _coefficients(a, b), Image.Resampling.BILINEAR)
+    )
+
+
+def _coefficients(a: np.ndarray, b: np.ndarray) -> tuple[float, ...]:
+    """The same map in the terms of Pillow: x before y, and the middle of the first pixel at 0.5."""
+    turned, moved = a[::-1, ::-1], b[::-1]
+    moved = moved + 0.5 - turned @ np.array([0.5, 0.5])
+    return (*map(float, turned[0]), float(moved[0]), *map(float, turned[1]), float(moved[1]))
+
+
+def _inside(a: np.ndarray, b: np.ndarray, size: tuple[int, ...], rim: float) -> np.ndarray:
+    """(h, w) bool: where A @ (y, x) + b lies in the picture, up to `rim` pixels beyond the middle of its last ones."""
+    y, x = np.arange(size[0])[:, None], np.arange(size[1])[None, :]
     ry, rx = a[0, 0] * y + a[0, 1] * x + b[0], a[1, 0] * y + a[1, 1] * x + b[1]
-    inside = (ry >= -0.5) & (ry <= h - 0.5) & (rx >= -0.5) & (rx <= w - 0.5)
-    return np.clip(np.rint(drawn), 0, 255).astype(np.uint8), inside
+    return np.asarray((ry >= -rim) & (ry <= size[0] - 1 + rim) & (rx >= -rim) & (rx <= size[1] - 1 + rim))
 
 
-def _matrix(p: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _matrix(p: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     cos, sin = np.exp(p[3]) * np.cos(p[2]), np.exp(p[3]) * np.sin(p[2])
     a = np.array([[cos, sin], [-sin, cos]])  # on (y, x)
     centre = (np.array(size, float) - 1) / 2
@@ -107,8 +144,6 @@ def _matrix(p: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
 
 
 def _luma(picture: np.ndarray, factor: float) -> np.ndarray:
-    from PIL import Image
-
     grey = Image.fromarray(picture).convert("L")
     size = (max(8, round(grey.width / factor)), max(8, round(grey.height / factor)))
     return np.asarray(grey.resize(size, Image.Resampling.BOX if factor > 1 else Image.Resampling.BILINEAR), np.float32)
@@ -116,74 +151,101 @@ def _luma(picture: np.ndarray, factor: float) -> np.ndarray:
 
 def _flatten(luma: np.ndarray) -> np.ndarray:
     """Remove slow light changes and noise: what is left is structure that can be registered."""
-    return ndimage.gaussian_filter(luma, 1.0) - ndimage.gaussian_filter(luma, max(luma.shape) / 8, truncate=2.0)
+    slow = max(2, round(max(luma.shape) * SLOW))
+    smooth = ndimage.gaussian_filter(luma, 1.0)
+    return np.asarray(smooth - ndimage.uniform_filter(ndimage.uniform_filter(luma, 2 * slow + 1), 2 * slow + 1))
 
 
-def _phase_shift(picture: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    h, w = picture.shape
+def _tries(moving: np.ndarray, fixed: np.ndarray) -> Iterator[np.ndarray]:
+    """Transforms worth a look, the cheapest first."""
+    yield _refine(np.zeros(4), moving, fixed)  # a fine grid is no longer there in the coarse steps
+    for start in _starts(moving, fixed):
+        yield _coarse_to_fine(start, moving, fixed)
+
+
+def _starts(moving: np.ndarray, fixed: np.ndarray) -> list[np.ndarray]:
+    """No shift, and the highest peaks of the phase correlation."""
+    h, w = moving.shape
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
-    cross = np.conj(fft.rfft2(picture * window)) * fft.rfft2(reference * window)
+    cross = np.conj(fft.rfft2(moving * window)) * fft.rfft2(fixed * window)
     # a root keeps some of the amplitude: full whitening drowns in the noise of smooth pictures
-    surface = fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6) ** 0.7, (h, w))
-    y, x = np.unravel_index(surface.argmax(), surface.shape)
-    return float(x - w if x > w // 2 else x), float(y - h if y > h // 2 else y)
+    surface = fft.fftshift(fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6) ** 0.7, (h, w)))
+    high, wide = int(MAX_SHIFT * h), int(MAX_SHIFT * w)
+    near = surface[h // 2 - high : h // 2 + high + 1, w // 2 - wide : w // 2 + wide + 1]
+    top = np.where(near == ndimage.maximum_filter(near, 5), near, -np.inf)
+    starts = [np.zeros(4)]
+    for flat in np.argsort(-top, axis=None, kind="stable")[:PEAKS]:
+        y, x = divmod(int(flat), near.shape[1])
+        if top[y, x] > 0.5 * near.max() and max(abs(y - high), abs(x - wide)) > 1:
+            starts.append(np.array([x - wide, y - high, 0.0, 0.0]))
+    return starts
 
 
-def _overlap(p: np.ndarray, picture: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the reference drawn in the picture's frame, the reference coordinates used, and where they exist."""
-    a, b = _matrix(p, picture.shape)
-    h, w = picture.shape
-    y, x = np.arange(h)[:, None], np.arange(w)[None, :]
-    at = np.stack([a[0, 0] * y + a[0, 1] * x + b[0], a[1, 0] * y + a[1, 1] * x + b[1]])
-    inside = (at[0] >= 0) & (at[0] <= h - 1) & (at[1] >= 0) & (at[1] <= w - 1)
-    return ndimage.map_coordinates(reference, at, order=1, mode="nearest"), at, inside
+def _coarse_to_fine(start: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    p = start
+    for factor in COARSE:
+        size = (round(moving.shape[1] / factor), round(moving.shape[0] / factor))
+        if min(size) >= 16:
+            small = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in (moving, fixed)]
+            grown = np.array([moving.shape[1] / size[0], moving.shape[0] / size[1], 1, 1])
+            p = _refine(p / grown, small[0], small[1]) * grown
+    return _refine(p, moving, fixed)
 
 
-def _correlation(p: np.ndarray, picture: np.ndarray, reference: np.ndarray) -> float:
-    drawn, _, inside = _overlap(p, picture, reference)
-    if inside.sum() < 0.4 * inside.size:
-        return -1.0
-    a, b = picture[inside] - picture[inside].mean(), drawn[inside] - drawn[inside].mean()
-    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum() / size) if size > 1e-6 * inside.sum() else 0.0
-
-
-def _refine(p: np.ndarray, picture: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _refine(p: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """Gauss-Newton on the difference of the two normalised pictures, robust against the defect itself."""
-    h, w = picture.shape
-    gy, gx = np.gradient(reference)
-    yc, xc = np.arange(h)[:, None] - (h - 1) / 2, np.arange(w)[None, :] - (w - 1) / 2
-    best, best_value = p, _correlation(p, picture, reference)
+    h, w = moving.shape
+    gy, gx = np.gradient(fixed)
+    yc, xc = np.broadcast_arrays(np.arange(h)[:, None] - (h - 1) / 2, np.arange(w)[None, :] - (w - 1) / 2)
+    best, best_value = p, -2.0
     for _ in range(STEPS):
-        drawn, at, inside = _overlap(p, picture, reference)
-        if inside.sum() < 0.4 * inside.size:
+        a, b = _matrix(p, moving.shape)
+        inside = _inside(a, b, moving.shape, 0)
+        if inside.sum() < max(OVERLAP * inside.size, 8):
             break
-        dx = ndimage.map_coordinates(gx, at, order=1, mode="nearest")
-        dy = ndimage.map_coordinates(gy, at, order=1, mode="nearest")
-        cos, sin = np.exp(p[3]) * np.cos(p[2]), np.exp(p[3]) * np.sin(p[2])
-        ux, uy = cos * xc - sin * yc, sin * xc + cos * yc  # rotated, scaled offset from the centre
-        jacobian = np.stack([dx, dy, dy * ux - dx * uy, dx * ux + dy * uy], -1)[inside]
-        a, b = picture[inside], drawn[inside]
-        gain = float(((a - a.mean()) * (b - b.mean())).sum() / max(((b - b.mean()) ** 2).sum(), 1e-9))
-        error = (a - a.mean()) - gain * (b - b.mean())
-        spread = 1.4826 * float(np.median(np.abs(error))) + 1e-6
-        weight = 1 / (1 + (error / (3 * spread)) ** 2)
-        system = gain * jacobian
-        normal = (system * weight[:, None]).T @ system
-        normal += 1e-3 * np.diag(np.diag(normal)) + 1e-9 * np.eye(4)
-        step = np.linalg.solve(normal, (system * weight[:, None]).T @ error)
-        p = p + step
-        value = _correlation(p, picture, reference)
+        drawn, dx, dy = (_draw(one, a, b)[inside] for one in (fixed, gx, gy))
+        seen = moving[inside]
+        seen, drawn = seen - seen.mean(), drawn - drawn.mean()
+        power = float((drawn * drawn).sum())
+        value = _cosine(seen, drawn)
         if value > best_value:
             best, best_value = p, value
-        if np.abs(step[:2]).max() < 0.005 and np.abs(step[2:]).max() < 1e-4:
+        cos, sin = np.exp(p[3]) * np.cos(p[2]), np.exp(p[3]) * np.sin(p[2])
+        ux, uy = (cos * xc - sin * yc)[inside], (sin * xc + cos * yc)[inside]  # turned, scaled offset from the centre
+        gain = float((seen * drawn).sum()) / max(power, 1e-9)
+        error = seen - gain * drawn
+        spread = 1.4826 * float(np.median(np.abs(error))) + 1e-3
+        weight = 1 / (1 + (error / (ROBUST * spread)) ** 2) ** 2
+        system = gain * np.stack([dx, dy, dy * ux - dx * uy, dx * ux + dy * uy]).astype(np.float64)
+        normal = (system * weight) @ system.T
+        normal += 1e-3 * np.diag(np.diag(normal)) + 1e-9 * np.eye(4)
+        step = np.linalg.solve(normal, (system * weight) @ error)
+        p = p + step
+        if not _small(p, moving.shape):
             break
+        if np.abs(step[:2]).max() < 0.01 and np.abs(step[2:]).max() < 1e-4:
+            return p
     return best
+
+
+def _correlation(p: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> float:
+    a, b = _matrix(p, moving.shape)
+    inside = _inside(a, b, moving.shape, 0)
+    if inside.sum() < max(OVERLAP * inside.size, 8):
+        return -1.0
+    seen, drawn = moving[inside], _draw(fixed, a, b)[inside]
+    return _cosine(seen - seen.mean(), drawn - drawn.mean())
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    size = float(np.sqrt(np.dot(a, a)) * np.sqrt(np.dot(b, b)))
+    return float(np.clip(np.dot(a, b) / size, -1, 1)) if size > 1e-6 * len(a) else 0.0
 
 
 def _small(p: np.ndarray, size: tuple[int, ...]) -> bool:
     return bool(
-        abs(np.rad2deg(p[2])) <= MAX_TURN
+        np.isfinite(p).all()
+        and abs(np.rad2deg(p[2])) <= MAX_TURN
         and abs(p[3]) <= np.log1p(MAX_SCALE)
         and abs(p[0]) <= MAX_SHIFT * size[1]
         and abs(p[1]) <= MAX_SHIFT * size[0]

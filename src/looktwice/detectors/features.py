@@ -35,9 +35,9 @@ def filter_bank(image: np.ndarray) -> np.ndarray:
     return np.stack(parts, -1)
 
 
-def neighbourhood(features: np.ndarray) -> np.ndarray:
-    """Average (r, c, D) features over 5 x 5 cells: patches that are compared without knowing their place."""
-    return np.asarray(ndimage.uniform_filter(features, (5, 5, 1), mode="reflect"))
+def neighbourhood(features: np.ndarray, side: int) -> np.ndarray:
+    """Average (r, c, D) features over side x side cells: what is there counts, not exactly where."""
+    return np.asarray(ndimage.uniform_filter(features, (side, side, 1), mode="reflect"))
 
 
 def _pad(image: np.ndarray) -> np.ndarray:

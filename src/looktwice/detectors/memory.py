@@ -5,8 +5,8 @@ without knowing their place (nearest neighbour in a bank, the idea of PatchCore,
 features that need no training), and, when the picture can be registered to the references, place by place
 (the idea of PaDiM, Defard et al., ICPR 2020, with a tolerance per place). The detector decides by itself,
 from the correlation after alignment, and reports it. Distances are put on one scale by judging each
-reference by the others, and slightly moved, re-lit, noisy copies of the references by the references, so that
-a score of 0.5 lies above what normal parts show.
+reference by the others (or, of a single one, slightly moved, re-lit, noisy copies by itself), so that a score of
+0.5 lies above what normal parts show.
 
 Letters: R references, r c rows and columns of cells, D features, h w pixels of a working picture.
 """
@@ -28,18 +28,20 @@ from looktwice.detectors.coreset import Coreset
 from looktwice.detectors.features import CELL, filter_bank, neighbourhood
 from looktwice.detectors.neighbours import nearest
 from looktwice.detectors.protocol import reference_views
+from looktwice.detectors.variation import tilted, vary
 from looktwice.errors import NoReferences
 from looktwice.records import Prediction, Spec, Views
 from looktwice.settings import Settings
 
-NOISE = 0.003  # of full scale, under one grey level: feature differences below it carry no weight
+NOISE = 0.006  # of full scale, some one and a half grey levels: feature differences below it carry no weight
 BUFFER = 16  # views that decide the feature scales; later ones stream through
-FEW = 0.6  # the margin is wider by this over R: few references show little of what is normal
-POSED = 16  # references kept for one pose: more cost time and hardly widen the tolerance
-COPIES = 3  # moved, re-lit, noisy copies per reference that stand for normal variation
-COPY_SHIFT, COPY_LIGHT, COPY_NOISE = 2.5, 0.08, 3.0  # pixels, relative, grey levels
+KEPT = 24  # at most twice as many views, spread evenly over all, decide the levels
+FEW = 0.6  # the margin is wider by this over the references of a pose: few show little of what is normal
+POSED = 24  # references kept for one pose: more cost time and hardly widen the tolerance
+COPIES = 3  # moved, re-lit, noisy copies per reference, where one or two are all there is
 LOCAL = 0.6  # how far the unit of a place is its own rather than the picture's
 LIGHT = 0.2  # relative change of light that is evened out; more is a finding
+BANK_CELLS, PLACE_CELLS = 3, 5  # neighbourhoods a patch is averaged over, in the bank and place by place
 
 
 class MemoryConfig(BaseModel):
@@ -48,19 +50,20 @@ class MemoryConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(512, ge=64, le=4096, description="longest side at which patches are compared, pixels")
-    bank: int = Field(12_000, ge=100, description="patches kept in the bank; more are thinned to a coreset")
+    bank: int = Field(8_000, ge=100, description="patches kept in the bank; more are thinned to a coreset")
     register_above: float = Field(0.6, ge=0, le=1, description="correlation from which a picture counts as registered")
-    margin: float = Field(1.3, gt=0, description="times the level of normal parts at which the score is 0.5")
+    margin: float = Field(1.06, gt=0, description="times the level of normal parts at which the score is 0.5")
 
 
 @dataclass(frozen=True)
 class _View:
     """One reference view at working size."""
 
-    name: str
-    source: int
+    name: str  # empty where poses are not comparable
+    source: int  # which reference it came from: it must not vouch for itself
     image: np.ndarray  # (h, w, 3) uint8
     shown: np.ndarray  # (r, c) bool
+    copy: bool = False  # a tilted copy: widens what is normal, but judges nothing
 
 
 class Memory:
@@ -72,7 +75,7 @@ class Memory:
         self.config = config or MemoryConfig()
 
     def fit(self, spec: Spec, settings: Settings | None = None) -> FittedMemory:
-        """Look once at the references; raises NoReferences when the sheet names none."""
+        """Look once at the references; raises NoReferences when the sheet names none, BadFile."""
         if not spec.references:
             raise NoReferences("memory compares with normal samples and the sheet names none: add --reference FILE")
         return FittedMemory(self.config, self._views(spec, settings))
@@ -82,9 +85,14 @@ class Memory:
         for part, (sample, views) in enumerate(reference_views(spec, settings)):
             # a single long video is its own only witness: its stretches judge each other
             source = part if len(spec.references) == 1 else samples.setdefault(sample.id, len(samples))
-            for i, name in enumerate(views.names):
-                image = shrink(views.images[i], self.config.size)
-                yield _View(name if views.posed else "", source, image, cells_shown(views, i, image))
+            yield from self._each(views, source)
+            for copy in tilted(sample, views, part, len(spec.references), settings):
+                yield from self._each(copy, source, copy=True)
+
+    def _each(self, views: Views, source: int, copy: bool = False) -> Iterator[_View]:
+        for i, name in enumerate(views.names):
+            image = shrink(views.images[i], self.config.size)
+            yield _View(name if views.posed else "", source, image, cells_shown(views, i, image), copy)
 
 
 class FittedMemory:
@@ -93,21 +101,22 @@ class FittedMemory:
     def __init__(self, config: MemoryConfig, views: Iterator[_View]) -> None:
         self.config = config
         first = list(itertools.islice(views, BUFFER))
-        self.scale = _Scale(first)
+        self.scale = _Scale([view for view in first if not view.copy])
         self.bank = Coreset(config.bank)
         self.poses: dict[str, _Pose] = {}
-        kept: list[_View] = []
+        some = _Evenly(KEPT)
         for view in itertools.chain(first, views):
-            self.bank.add(self._patches(filter_bank(view.image))[view.shown], view.source)
-            if len(kept) < BUFFER:
-                kept.append(view)
+            if not view.copy:
+                self.bank.add(self.scale.patches(filter_bank(view.image))[view.shown], view.source)
+                some.add(view)
             if view.name:
                 self.poses.setdefault(view.name, _Pose(self.scale, config.register_above)).add(view)
         rng = np.random.default_rng(0)
         for pose in self.poses.values():
             pose.settle(rng)
-        self.levels = self._levels(kept, rng)
-        self.margin = config.margin * (1 + FEW / len(set(self.bank.tags.tolist())))
+        self.levels = self._levels(some.kept, rng)
+        poses = len({view.name for view in some.kept})
+        self.margin = config.margin * (1 + FEW * poses / len(some.kept))
 
     def predict(self, batch: Sequence[Views]) -> list[Prediction]:
         """Judge each Views by its own; the rest of the batch changes nothing."""
@@ -137,47 +146,55 @@ class FittedMemory:
     def _look(self, views: Views, i: int) -> _Look:
         image = shrink(views.images[i], self.config.size)
         shown = cells_shown(views, i, image)
-        anywhere = self._anywhere(filter_bank(image), shown, None) / self.levels["anywhere"]
         pose = self.poses.get(views.names[i]) if views.posed else None
-        there = pose.compare(image) if pose and pose.fits(image) else None
+        there = pose.compare(image, shown) if pose else None
         if there is None:
+            cells = self._anywhere(filter_bank(image), shown, None) / self.levels["anywhere"]
             words = "not registered: compared with the references wherever they match best"
-            return _Look(anywhere, strength(anywhere, shown), None, words)
-        inside = there.inside
-        placed = there.cells / self.levels["placed"]
-        # cells that left the references' frame have no counterpart there
-        cells = np.where(inside, placed, anywhere)
-        return _Look(cells, strength(cells, shown | inside), there.expected, f"registered: {there.alignment.words()}")
+            return _Look(cells, strength(cells, shown), None, words)
+        cells = there.cells / self.levels["placed"]
+        outside = shown & ~there.inside
+        if outside.any():  # cells that left the references' frame have no counterpart there
+            elsewhere = self._anywhere(filter_bank(image), outside, None)
+            cells = np.where(outside, elsewhere / self.levels["anywhere"], cells)
+        return _Look(
+            cells, strength(cells, outside | there.judged), there.expected, f"registered: {there.alignment.words()}"
+        )
 
-    def _patches(self, features: np.ndarray) -> np.ndarray:
-        return self.scale.white(neighbourhood(features))
-
-    def _anywhere(self, features: np.ndarray, shown: np.ndarray, without: int | None) -> np.ndarray:
+    def _anywhere(self, features: np.ndarray, where: np.ndarray, without: int | None) -> np.ndarray:
         """(r, c) distance of each cell's patch to the bank, optionally without the rows of one source."""
-        cells = np.zeros(shown.shape, np.float32)
-        rows = self.bank.rows if without is None else self.bank.rows[self.bank.tags != without]
-        if shown.any() and len(rows):
-            cells[shown] = nearest(self._patches(features)[shown], rows)[0][:, 0]
+        cells = np.zeros(where.shape, np.float32)
+        rows = self.bank.rows if without is None else self.bank.without(without)
+        if where.any() and len(rows):
+            cells[where] = nearest(self.scale.patches(features)[where], rows)[0][:, 0]
         return cells
 
     def _levels(self, views: list[_View], rng: np.random.Generator) -> dict[str, float]:
-        """How strong normal parts come out, for either way of comparing: the unit of all scores."""
+        """How strong normal parts come out, for either way of comparing: the unit of all scores.
+
+        A part is as strong as its strongest view, so each reference counts once, whatever its views.
+        """
         several = len(set(self.bank.tags.tolist())) > 1
-        found: dict[str, list[float]] = {"anywhere": [], "placed": []}
+        found: dict[str, dict[tuple[int, int], float]] = {"anywhere": {}, "placed": {}}
+
+        def note(way: str, source: int, trial: int, value: float) -> None:
+            found[way][source, trial] = max(value, found[way].get((source, trial), 0.0))
+
         for view in views:
+            # copies only where nothing else is known: they vary more than parts before one and the same camera
             trials: list[tuple[np.ndarray, int | None]] = [(view.image, view.source)] if several else []
-            trials += [(vary(view.image, rng), None) for _ in range(1 if several else COPIES)]
-            for image, without in trials:
+            trials += [(vary(view.image, rng), None) for _ in range(0 if several else COPIES)]
+            for trial, (image, without) in enumerate(trials):
                 cells = self._anywhere(filter_bank(image), view.shown, without)
-                found["anywhere"].append(strength(cells, view.shown))
+                note("anywhere", view.source, trial, strength(cells, view.shown))
                 pose = self.poses.get(view.name)
-                there = pose.compare(image, without) if pose and pose.fits(image) else None
+                there = pose.compare(image, view.shown, without) if pose else None
                 if there is not None:
-                    found["placed"].append(strength(there.cells, view.shown & there.inside))
+                    note("placed", view.source, trial, strength(there.cells, there.judged))
         # the highest of a few, a high quantile of many: one odd reference must not blind the detector
         return {
             way: max(float(np.quantile(values, 0.9 if len(values) > 10 else 1.0)), 1e-3) if values else 1.0
-            for way, values in found.items()
+            for way, values in ((way, list(parts.values())) for way, parts in found.items())
         }
 
 
@@ -189,42 +206,62 @@ class _Look:
     words: str
 
 
+class _Evenly:
+    """Keep some of a stream of unknown length, evenly spread: every n-th, n doubling when there are too many."""
+
+    def __init__(self, many: int) -> None:
+        self.many, self.step, self.count = many, 1, 0
+        self.kept: list[_View] = []
+
+    def add(self, view: _View) -> None:
+        if self.count % self.step == 0:
+            self.kept.append(view)
+            if len(self.kept) > 2 * self.many:
+                self.kept, self.step = self.kept[::2], self.step * 2
+        self.count += 1
+
+
+Grids = tuple[np.ndarray, ...]  # one picture's cells alone, and averaged over their neighbourhood; (r, c, D) each
+
+
 class _Scale:
-    """How much each feature varies over normal patches: what a difference is measured in."""
+    """How much each feature varies over normal patches: what a difference is measured in.
+
+    Each feature by its own spread: mixing directions (whitening) drowns a fine defect in texture.
+    """
 
     def __init__(self, views: list[_View]) -> None:
         alone = [filter_bank(view.image) for view in views]
-        around = [neighbourhood(features) for features in alone]
-        rows, pooled = (
-            np.concatenate([features[view.shown] for features, view in zip(which, views, strict=True)])
-            for which in (alone, around)
-        )
-        self.mean = pooled.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(pooled.T.astype(np.float64)))
-        self.matrix = (vectors / np.sqrt(np.maximum(values, 0) + NOISE**2)).astype(np.float32)
-        # place by place each feature counts by its own spread: mixed directions would whiten a texture away
-        self.alone = (1 / (rows.std(0) + 2 * NOISE)).astype(np.float32)
-        self.around = (1 / (pooled.std(0) + 2 * NOISE)).astype(np.float32)
+        self.alone = _unit(alone, views)
+        self.around = _unit([neighbourhood(one, PLACE_CELLS) for one in alone], views)
+        self.bank = _unit([neighbourhood(one, BANK_CELLS) for one in alone], views)
 
-    def white(self, features: np.ndarray) -> np.ndarray:
-        """Whiten features averaged over neighbourhoods: (..., D) -> (..., D), unit variance in every direction."""
-        return np.asarray((features - self.mean) @ self.matrix)
+    def patches(self, features: np.ndarray) -> np.ndarray:
+        """(r, c, D) features -> patches for the bank."""
+        return neighbourhood(features, BANK_CELLS) * self.bank
 
     def grids(self, image: np.ndarray) -> Grids:
-        """Cells of a picture, alone and averaged over their neighbourhood, (r, c, D) each."""
+        """Cells of a picture, alone and averaged over their neighbourhood."""
         features = filter_bank(image)
-        return features * self.alone, neighbourhood(features) * self.around
+        return features * self.alone, neighbourhood(features, PLACE_CELLS) * self.around
+
+
+def _unit(grids: list[np.ndarray], views: list[_View]) -> np.ndarray:
+    """(D,) one over the spread of each feature over the shown cells, or over all where nothing is shown."""
+    shown = [grid[view.shown] for grid, view in zip(grids, views, strict=True)]
+    rows = np.concatenate(shown)
+    if not len(rows):
+        rows = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
+    return np.asarray(1 / (rows.std(0, dtype=np.float64) + NOISE), np.float32)
 
 
 @dataclass(frozen=True)
 class _There:
     cells: np.ndarray  # (r, c) distance place by place, in the picture's frame
     inside: np.ndarray  # (r, c) bool: where the references reach
+    judged: np.ndarray  # (r, c) bool: inside, and shown here or in a reference: a missing piece counts
     expected: np.ndarray  # (h, w, 3) uint8 nearest reference, in the picture's frame
     alignment: Alignment
-
-
-Grids = tuple[np.ndarray, ...]  # the same picture's cells alone, and averaged over their neighbourhood
 
 
 class _Pose:
@@ -240,94 +277,124 @@ class _Pose:
         self.images: list[np.ndarray] = []
         self.grids: list[Grids] = []
         self.sources: list[int] = []
-        self.units: list[np.ndarray] = []
+        self.copies: list[bool] = []
+        self.shown = np.zeros((0, 0), bool)  # (r, c) where some reference shows the thing
+        self.pairs: dict[tuple[int, int], Grids] = {}  # (r, c) distances of reference i to j; of its copies to i, i
+        self._units: dict[int | None, list[np.ndarray]] = {}
 
     def add(self, view: _View) -> None:
         """Take in one more reference if it can be registered to the first."""
-        if len(self.images) == POSED or (self.images and not self.fits(view.image)):
-            return
         image = view.image
-        if self.images:
-            alignment = align(image, self.images[0])
+        if not self.images:
+            self.shown = view.shown
+        else:
+            if len(self.images) == POSED or not self.fits(image):
+                return
+            if view.copy and view.source not in self.sources:
+                return  # a copy widens what its original shows, it does not stand for it
+            image, _, alignment = self._register(image)
             if alignment.correlation < self.above:
                 return
-            image = relight(*warp_to_reference(image, alignment), self.images[0])
+            self.shown = self.shown | _moved(view.shown, alignment)
         self.images.append(image)
         self.sources.append(view.source)
+        self.copies.append(view.copy)
         self.grids.append(self.scale.grids(image))
 
     def settle(self, rng: np.random.Generator) -> None:
-        """Learn how much normal parts differ, at each place where there are enough of them."""
-        if len(self.grids) >= 3:
-            rest = [[g for j, g in enumerate(self.grids) if j != i] for i in range(len(self.grids))]
-            apart = np.max([_distances(grid, others) for grid, others in zip(self.grids, rest, strict=True)], 0)
-            for one in apart:
-                spread = ndimage.gaussian_filter(ndimage.maximum_filter(one, 3), 1.0)
-                self.units.append((1 - LOCAL) * np.median(spread) + LOCAL * spread + 1e-3)
-            return
-        copies = [self.scale.grids(self._register(vary(self.images[0], rng))[0]) for _ in range(COPIES)]
-        apart = np.max([_distances(grid, self.grids) for grid in copies], 0)
-        self.units = [np.full(one.shape, strength(one, one >= 0) + 1e-3) for one in apart]
+        """Learn how much normal parts differ at each place: from each other, or, of one or two, from their copies."""
+        several = len(set(self.sources)) >= 3
+        for i, image in enumerate(self.images):
+            if not several:
+                copies = [self.scale.grids(self._register(vary(image, rng))[0]) for _ in range(COPIES)]
+                apart = [distances(copy, [self.grids[i]]) for copy in copies]
+                self.pairs[i, i] = tuple(np.max(kind, 0) for kind in zip(*apart, strict=True))
+            elif not self.copies[i]:
+                for j, source in enumerate(self.sources):
+                    if source != self.sources[i]:
+                        self.pairs[i, j] = distances(self.grids[i], [self.grids[j]])
+
+    def units(self, without: int | None) -> list[np.ndarray]:
+        """Per kind of grid: (r, c) what normal parts show, as known without one source."""
+        if without not in self._units:
+            left = [i for i, source in enumerate(self.sources) if source != without]
+            self._units[without] = [self._unit(kind, left) for kind in range(2)]
+        return self._units[without]
+
+    def _unit(self, kind: int, left: list[int]) -> np.ndarray:
+        """(r, c) the most that any of the parts left differs from the nearest of the others."""
+        apart = []
+        for i in left:
+            others = [self.pairs[i, j][kind] for j in left if (i, j) in self.pairs]
+            if others:
+                apart.append(np.min(others, 0))
+        spread = ndimage.gaussian_filter(ndimage.maximum_filter(np.max(apart, 0), 3), 1.0)
+        middle = float(np.median(spread[self.shown] if self.shown.any() else spread))
+        return np.asarray((1 - LOCAL) * middle + LOCAL * spread + 1e-3, np.float32)
 
     def fits(self, image: np.ndarray) -> bool:
         """Whether a picture has the size of this pose's references."""
         return image.shape == self.images[0].shape
 
-    def compare(self, image: np.ndarray, without: int | None = None) -> _There | None:
+    def compare(self, image: np.ndarray, shown: np.ndarray, without: int | None = None) -> _There | None:
         """Compare place by place; None when the picture cannot be registered or no reference is left."""
-        others = [g for g, s in zip(self.grids, self.sources, strict=True) if s != without]
-        if not others:
+        left = [i for i, source in enumerate(self.sources) if source != without]
+        if not left or not self.fits(image):
             return None
         moved, inside, alignment = self._register(image)
         if alignment.correlation < self.above:
             return None
         grids = self.scale.grids(moved)
-        apart = _distances(grids, others)
-        cells = np.max([one / unit for one, unit in zip(apart, self.units, strict=True)], 0)
+        apart = distances(grids, [self.grids[i] for i in left])
+        cells = np.max([one / unit for one, unit in zip(apart, self.units(without), strict=True)], 0)
         inside = ndimage.binary_erosion(cells_of(inside), border_value=1)
         back = _cell_frame(alignment)
-        alike = [float(np.abs(grids[0] - g[0])[inside].mean()) if inside.any() else 0.0 for g in self.grids]
+        alike = [float(np.abs(grids[0] - self.grids[i][0])[inside].mean()) if inside.any() else 0.0 for i in left]
+        reach = map_to_picture(inside.astype(np.float32), back) > 0.99
         return _There(
-            map_to_picture(np.where(inside, cells, 0), back),
-            map_to_picture(inside.astype(np.float32), back) > 0.99,
-            warp_to_picture(self.images[int(np.argmin(alike))], alignment)[0],
+            map_to_picture(np.where(inside, cells, 0).astype(np.float32), back),
+            reach,
+            reach & (shown | (map_to_picture(self.shown.astype(np.float32), back) > 0.5)),
+            warp_to_picture(self.images[left[int(np.argmin(alike))]], alignment)[0],
             alignment,
         )
 
     def _register(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Alignment]:
         alignment = align(image, self.images[0])
         moved, inside = warp_to_reference(image, alignment)
-        return relight(moved, inside, self.images[0]), inside, alignment
+        moved = relight(moved, inside, self.images[0])
+        # where the picture does not reach, nothing differs: a made-up border would leak into the cells beside it
+        return np.where(inside[..., None], moved, self.images[0]), inside, alignment
 
 
-def _distances(grids: Grids, others: list[Grids]) -> list[np.ndarray]:
+def _moved(shown: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Carry shown cells (r, c) of a picture to the reference's frame."""
+    frame = _cell_frame(alignment)
+    drawn, _ = warp_to_reference(np.repeat(shown[..., None], 3, 2).astype(np.uint8) * 255, frame)
+    return np.asarray(drawn[..., 0] > 127)
+
+
+def distances(grids: Grids, others: list[Grids]) -> Grids:
     """Per kind of grid: (r, c) distance to the nearest of the others' cells at the same place or beside it."""
     found = []
     for kind, grid in enumerate(grids):
         rows, columns = grid.shape[:2]
         best = np.full((rows, columns), np.inf, np.float32)
+        step, square = np.empty_like(grid), np.empty_like(best)
         for other in others:
             wide = np.pad(other[kind], ((1, 1), (1, 1), (0, 0)), mode="edge")
             for y in range(3):
                 for x in range(3):
-                    step = wide[y : y + rows, x : x + columns] - grid
-                    np.minimum(best, np.einsum("rcd,rcd->rc", step, step), out=best)
+                    np.subtract(wide[y : y + rows, x : x + columns], grid, out=step)
+                    np.einsum("rcd,rcd->rc", step, step, out=square)
+                    np.minimum(best, square, out=best)
         found.append(np.sqrt(best))
-    return found
+    return tuple(found)
 
 
 def _cell_frame(alignment: Alignment) -> Alignment:
     shift = (alignment.shift[0] / CELL, alignment.shift[1] / CELL)
     return Alignment(shift, alignment.turn, alignment.scale, alignment.correlation, alignment.before)
-
-
-def vary(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy as a camera might see the same part again: moved by a pixel or two, re-lit, noisy."""
-    dy, dx = rng.uniform(-COPY_SHIFT, COPY_SHIFT, 2)
-    light = 1 + rng.uniform(-COPY_LIGHT, COPY_LIGHT)
-    moved = ndimage.shift(image.astype(np.float32), (dy, dx, 0), order=1, mode="nearest")
-    noisy = moved * light + rng.normal(0, COPY_NOISE, image.shape)
-    return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
 
 
 def relight(image: np.ndarray, inside: np.ndarray, reference: np.ndarray) -> np.ndarray:

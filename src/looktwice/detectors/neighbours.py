@@ -1,4 +1,4 @@
-"""Nearest neighbours, exact and blocked, and a coreset of bounded size. NumPy only.
+"""Nearest neighbours, exact and blocked. NumPy only.
 
 Letters: N queries, M bank rows, D features, k neighbours.
 """
@@ -14,7 +14,9 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarr
     """Return the distance to, and row of, each query's k nearest bank rows, nearest first.
 
     queries (N, D), bank (M, D) float32, 1 <= k <= M -> distances (N, k) float32, rows (N, k) int64.
-    Exact: the blocks only bound memory, to a few MiB whatever N and M are. Equal distances: the lower row.
+    Exact up to float32: no row taken is farther than a better one by more than its rounding of the squared distance
+    of either from the middle of the bank. The blocks only bound memory: a few MiB besides copies of the input.
+    Equal distances: the lower row.
     Raises ValueError for an empty bank, a k out of range or widths that differ.
     """
     queries, bank = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(bank, np.float32)
@@ -53,10 +55,20 @@ def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
             better = value > best[:, 0]
             best[better, 0], rows[better, 0] = value[better], winner[better] + start
             continue
-        keep = min(k, likeness.shape[1])
-        some = np.argpartition(-likeness, keep - 1, axis=1)[:, :keep]
+        some = _highest(likeness, min(k, likeness.shape[1]))
         merged = np.concatenate([best, np.take_along_axis(likeness, some, 1)], 1)
         merged_rows = np.concatenate([rows, some + start], 1)
         order = np.argsort(-merged, axis=1, kind="stable")[:, :k]
         best, rows = np.take_along_axis(merged, order, 1), np.take_along_axis(merged_rows, order, 1)
     return rows
+
+
+def _highest(likeness: np.ndarray, keep: int) -> np.ndarray:
+    """(n, keep) columns of the highest values of each row, by falling value; of equal ones the first columns."""
+    some = np.argpartition(-likeness, keep - 1, axis=1)[:, :keep]
+    lowest = np.take_along_axis(likeness, some, 1).min(1, keepdims=True)
+    tied = np.flatnonzero((likeness >= lowest).sum(1) > keep)  # a partition picks any of the equal ones
+    some[tied] = np.argsort(-likeness[tied], axis=1, kind="stable")[:, :keep]
+    some.sort(1)
+    values = np.take_along_axis(likeness, some, 1)
+    return np.asarray(np.take_along_axis(some, np.argsort(-values, axis=1, kind="stable"), 1))

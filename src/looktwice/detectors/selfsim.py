@@ -61,9 +61,9 @@ class SelfSim:
         start = time.perf_counter()
         images = [shrink(image, self.config.size) for image in views.images]
         shown = [cells_shown(views, i, image) for i, image in enumerate(images)]
-        grids = [neighbourhood(filter_bank(image)) for image in images]
+        grids = [neighbourhood(filter_bank(image), 5) for image in images]
         around = [] if views.context is None else list(views.context)
-        pool = grids + [neighbourhood(filter_bank(shrink(image, self.config.size))) for image in around]
+        pool = grids + [neighbourhood(filter_bank(shrink(image, self.config.size)), 5) for image in around]
         everywhere = np.ones(pool[-1].shape[:2], bool)
         cells = self._rarity(grids, shown, pool, shown + [everywhere] * len(around))
         scores = tuple(

@@ -6,6 +6,7 @@ A modality never learns what a detector is. A new one is one file and one line i
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -57,8 +58,10 @@ def modality_of(path: Path) -> Modality:
         one = modality(name)
         if one.recognises(path):
             return one
-    known = ", ".join(sorted({s for name in MODALITIES for s in modality(name).suffixes}))
-    raise BadFile("unsupported", path, f"not a picture, point cloud or video. Known endings: {known}")
+    known = sorted({s for name in MODALITIES for s in modality(name).suffixes})
+    if path.suffix.lower() in known:
+        raise BadFile("unsupported", path, f"ends in {path.suffix} but holds no picture, point cloud or video")
+    raise BadFile("unsupported", path, f"not a picture, point cloud or video. Known endings: {', '.join(known)}")
 
 
 def load(path: Path | str, settings: Settings | None = None, modality_name: str | None = None) -> Sample:
@@ -90,4 +93,4 @@ def sha256_of(path: Path) -> str:
 def sample_id(path: Path) -> str:
     """A readable, safe and stable name for the files written about `path`: its stem and 8 hex of its path."""
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in path.stem)[:60] or "sample"
-    return f"{stem}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}"
+    return f"{stem}-{hashlib.sha256(os.fsencode(path.as_posix())).hexdigest()[:8]}"

@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written beside their place, synced, then moved into it."""
+"""Files that are whole or not there: written beside their place, synced, then moved into it.
+
+Without `sync` a killed process still leaves no half file, but a power cut may leave an empty one.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path | str, content: bytes | str) -> Path:
+def write_atomically(path: Path | str, content: bytes | str, sync: bool = True) -> Path:
     """Write bytes, or text as UTF-8, so that a reader sees the old file or the new one; raises OSError."""
-    with atomic_stream(path) as stream:
+    with atomic_stream(path, sync) as stream:
         stream.write(content.encode("utf-8") if isinstance(content, str) else content)
     return Path(path)
 
 
 @contextmanager
-def atomic_stream(path: Path | str) -> Iterator[BinaryIO]:
+def atomic_stream(path: Path | str, sync: bool = True) -> Iterator[BinaryIO]:
     """Yield a binary stream whose content becomes `path` when the block ends well, and vanishes when it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,13 +32,15 @@ def atomic_stream(path: Path | str) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
             beside.unlink()
         raise
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,11 +21,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from looktwice.records import Result, RuleFinding, Sample, Spec
+from looktwice.records import Region, Result, RuleFinding, Sample, Spec
 from looktwice.report.atomic import write_atomically
 from looktwice.report.embed import ASIDE_SIDE, Album, Embedded, NotShown, Shown
 from looktwice.report.overlay import heat_colors
-from looktwice.report.paths import inside, link
+from looktwice.report.paths import below, inside, link, shared_folder
 from looktwice.report.plot import Plot, plot
 
 VERDICTS = ("anomalous", "unsure", "normal", "failed")
@@ -44,6 +44,7 @@ FILES = {  # what a reader may want to open, in this order
 }
 ROWS = 5000  # rows of the summary table; a longer run is read from results.jsonl
 CARDS = 1000  # samples with a section of their own
+REGIONS = 5  # of a sample; more are folded
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 
 
@@ -65,8 +66,9 @@ def write_html(
     judged = sorted((r for r in results if r.error is None), key=lambda r: -(r.score or 0.0))
     failed = [r for r in results if r.error is not None]
     album = Album(folder, max_pictures)
-    cards = [_card(number, result, album) for number, result in enumerate(judged[:CARDS], 1)]
-    rows = [_row(number, result) for number, result in enumerate([*judged, *failed][:ROWS], 1)]
+    base = shared_folder(result.path for result in results)
+    cards = [_card(number, result, album, base) for number, result in enumerate(judged[:CARDS], 1)]
+    rows = [_row(number, result, base) for number, result in enumerate([*judged, *failed][:ROWS], 1)]
     environment = _environment()
     page = environment.get_template(TEMPLATE).render(
         title=title,
@@ -82,7 +84,9 @@ def write_html(
         rows_left=len(results) - len(rows),
         cards=cards,
         cards_left=len(judged) - len(cards),
-        failures=[_row(len(judged) + number, result) for number, result in enumerate(failed, 1)],
+        failures=[_row(len(judged) + number, result, base) for number, result in enumerate(failed, 1)],
+        base=one_line(base),
+        shown_regions=REGIONS,
         shared=list(album.shared.values()),
         with_pictures=album.samples,
         pictures_left=sum(card.left_out for card in cards),
@@ -104,6 +108,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["link"] = link
+    environment.filters["said"] = said
     environment.tests["embedded"] = lambda shown: isinstance(shown, Embedded)
     return environment
 
@@ -146,6 +151,18 @@ def visible(value: Any) -> Any:
 def one_line(text: str) -> str:
     """A text whose line ends are shown instead of made: file names may hold them."""
     return str(visible(text)).replace("\n", "␊").replace("\t", "␉")
+
+
+def said(region: Region) -> tuple[str, str]:
+    """(where, what) of a region: words that begin with the place do not say it twice.
+
+    >>> said(Region(score=1, where="centre", words="Centre: a compact region"))
+    ('Centre', 'A compact region')
+    """
+    where, rest = region.words[: len(region.where)], region.words[len(region.where) :]
+    if region.where and where.lower() == region.where.lower() and rest.startswith(": "):
+        return where, rest[2:3].upper() + rest[3:]
+    return region.where, region.words
 
 
 # ---------------------------------------------------------------- what the page says about the run
@@ -195,9 +212,9 @@ def _legend() -> list[tuple[str, str]]:
 # ---------------------------------------------------------------- what it says about one sample
 
 
-def _name(result: Result) -> tuple[str, str]:
-    """(folder, name) of the inspected file, as text."""
-    path = PurePosixPath(result.path)
+def _name(result: Result, base: str) -> tuple[str, str]:
+    """(folder below `base`, name) of the inspected file, as text."""
+    path = PurePosixPath(below(result.path, base))
     folder = "" if str(path.parent) == "." else str(path.parent)
     return one_line(folder), one_line(path.name or result.path or result.id)
 
@@ -215,8 +232,8 @@ class Row:
     linked: bool  # whether the page has a section about it
 
 
-def _row(number: int, result: Result) -> Row:
-    folder, name = _name(result)
+def _row(number: int, result: Result, base: str) -> Row:
+    folder, name = _name(result, base)
     linked = result.error is not None or number <= CARDS
     return Row(number, name, folder, MODALITIES[result.modality], _verdict(result), result, linked)
 
@@ -257,10 +274,10 @@ class Card:
         return self.row.result
 
 
-def _card(number: int, result: Result, album: Album) -> Card:
+def _card(number: int, result: Result, album: Album, base: str) -> Card:
     pictures = _pictures(result, album)
     return Card(
-        row=_row(number, result),
+        row=_row(number, result, base),
         boxes=_boxes(result, album.folder),
         plot=_plot(result),
         files=_files(result, album.folder),

@@ -23,7 +23,7 @@ MEANING = {
     "model": "the detector that judged it",
     "score": "how anomalous, 0 to 1; null on error",
     "verdict": "normal, anomalous or unsure; null on error",
-    "threshold": "the score from which on the verdict is anomalous; null when a calibration decides by p_value",
+    "threshold": "the score from which on the verdict is anomalous; with a calibration: above it; null on error",
     "p_value": "with a calibration: share of normal parts at least this anomalous",
     "regions": "the anomalous places, numbered from 1 in every report",
     "words": "what was measured, in words",
@@ -114,6 +114,22 @@ def repair(path: Path | str) -> str | None:
         write_atomically(path, content + b"\n")
         return f"{path}: ended its last line"
     return None
+
+
+def keep_latest(path: Path | str) -> int:
+    """Rewrite the file without lines that a later line of the same path replaces; returns how many those were.
+
+    Lines that stay keep their bytes and their order. Raises BadFile as `read` does, OSError.
+    """
+    path = Path(path)
+    results, torn = _parse(path)
+    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    if torn is not None:
+        lines.pop()
+    last = {result.path: number for number, result in enumerate(results)}
+    if len(last) < len(lines):
+        write_atomically(path, b"".join(lines[number] + b"\n" for number in sorted(last.values())))
+    return len(lines) - len(last)
 
 
 def _parse(path: Path) -> tuple[list[Result], bytes | None]:

@@ -1,7 +1,9 @@
-"""Paths in results are untrusted text: what they may read, and how they become links."""
+"""Paths in results are untrusted text: what they may read, how they become links, and how they are shown short."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -27,3 +29,24 @@ def link(relative: str) -> str:
     """
     parts = [part for part in PurePosixPath(relative).parts if part.strip("/") and part != ".."]
     return "./" + "/".join(quote(part, safe="", errors="replace") for part in parts)
+
+
+def shared_folder(paths: Iterable[str]) -> str:
+    """Return the folder all these files lie in, as text; empty where there is none.
+
+    >>> shared_folder(["parts/left/1.png", "parts/2.png"])
+    'parts'
+    """
+    parents = [PurePosixPath(path).parent.parts for path in paths]
+    shared = [same[0] for same in takewhile(lambda column: len(set(column)) == 1, zip(*parents, strict=False))]
+    return str(PurePosixPath(*shared)) if shared else ""
+
+
+def below(path: str, folder: str) -> str:
+    """Return a path relative to a folder it lies in; the path itself where it does not.
+
+    >>> below("parts/left/1.png", "parts")
+    'left/1.png'
+    """
+    one = PurePosixPath(path)
+    return str(one.relative_to(folder)) if folder and one.is_relative_to(folder) else path
