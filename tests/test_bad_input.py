@@ -230,7 +230,12 @@ BAD = [
     ("renamed.ply", lambda p: written(p, TEXT), "unreadable", "no PLY header"),
     ("renamed.mp4", lambda p: written(p, TEXT), "unreadable", "not a video: its content is not MP4"),
     ("renamed.pcd", lambda p: written(p, TEXT), "unreadable", "no PCD header"),
-    ("letter.txt", lambda p: written(p, TEXT), "unsupported", "not a picture, point cloud or video. Known endings:"),
+    (
+        "letter.txt",
+        lambda p: written(p, TEXT),
+        "unsupported",
+        "ends in .txt but holds no picture",
+    ),
     ("letter.doc", lambda p: written(p, TEXT), "unsupported", "not a picture, point cloud or video. Known endings:"),
     ("lfs.png", lambda p: written(p, LFS), "unreadable", "is a Git LFS pointer"),
     ("lfs.ply", lambda p: written(p, LFS), "unreadable", "a Git LFS pointer"),
@@ -240,7 +245,7 @@ BAD = [
     ("empty.frames", folder, "empty", "no picture in this folder"),
     ("nothing.xyz", no_points, "empty", "none of the 50 points is valid"),
     ("sound.mp4", sound, "unsupported", "no video stream: it holds sound only"),
-    ("objects.npy", lambda p: array(p, np.array([{}], object)), "unsupported", "not a picture, point cloud or video"),
+    ("objects.npy", lambda p: array(p, np.array([{}], object)), "unsupported", "ends in .npy but holds no picture"),
 ]
 PLY = (
     b"ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nproperty float y\nproperty float z\nend_header\n"

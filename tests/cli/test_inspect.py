@@ -240,7 +240,7 @@ def test_a_name_with_a_dash_comes_after_two_dashes():
 # ---------------------------------------------------------------- stopped and resumed
 
 
-def many(count=14, size=160):
+def many(count=40, size=160):
     rng = np.random.default_rng(0)
     for i in range(count):
         pixels = rng.integers(100, 200, (size, size, 3), np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -956,6 +956,7 @@ def test_what_is_put_on_a_view_comes_back_to_the_pixels_it_came_from(height, wid
 
 @given(height=SIDES, width=SIDES, max_side=st.integers(64, 200), y=st.floats(0, 0.999), x=st.floats(0, 0.999))
 @examples(deadline=None, max_examples=60)
+@example(height=83, width=1, max_side=66, y=0.5, x=0.0)  # its centre lies exactly between two view pixels
 def test_a_mark_on_the_picture_is_found_again_through_its_view(height, width, max_side, y, x):
     row, column = int(y * height), int(x * width)
     pixels = np.zeros((height, width, 3), np.uint8)

@@ -16,14 +16,14 @@ from scipy import fft, ndimage
 
 WORK_SIDE = 256  # pixels of the longer side at which transforms are estimated
 COARSE = (4, 2)  # times smaller first: a turn that moves corners by many pixels is still near there
-STEPS = 25  # of Gauss-Newton at most
+STEPS = 20  # of Gauss-Newton at most
 MAX_TURN = 8.0  # degrees: more is another pose, not a small misplacement
 MAX_SCALE = 0.10  # relative
 MAX_SHIFT = 0.25  # of the picture's side
 SLOW = 1 / 20  # of the side: changes of light are slower; wider filters smear a defect over its surroundings
 OVERLAP = 0.4  # of the picture, at least: a sliver agrees by chance
 AS_GOOD = 0.02  # of correlation: within it the smaller shift is taken; a grid agrees with itself a period further
-ROBUST = 3.0  # times the usual difference: what differs much more is a defect and must not pull
+ROBUST = 2.0  # times the usual difference: what differs much more is a defect and must not pull
 CERTAIN = 0.95  # correlation from which nothing else is tried
 PEAKS = 3  # of the phase correlation that are tried
 
@@ -158,9 +158,12 @@ def _flatten(luma: np.ndarray) -> np.ndarray:
 
 def _tries(moving: np.ndarray, fixed: np.ndarray) -> Iterator[np.ndarray]:
     """Transforms worth a look, the cheapest first."""
-    yield _refine(np.zeros(4), moving, fixed)  # a fine grid is no longer there in the coarse steps
+    yield _refine(np.zeros(4), moving, fixed)
     for start in _starts(moving, fixed):
-        yield _coarse_to_fine(start, moving, fixed)
+        p = _coarse_to_fine(start, moving, fixed)
+        yield p
+        if np.hypot(*(p - start)[:2]) > 1:  # a fine grid is no longer there in the coarse steps
+            yield _refine(start, moving, fixed)
 
 
 def _starts(moving: np.ndarray, fixed: np.ndarray) -> list[np.ndarray]:
@@ -173,12 +176,12 @@ def _starts(moving: np.ndarray, fixed: np.ndarray) -> list[np.ndarray]:
     high, wide = int(MAX_SHIFT * h), int(MAX_SHIFT * w)
     near = surface[h // 2 - high : h // 2 + high + 1, w // 2 - wide : w // 2 + wide + 1]
     top = np.where(near == ndimage.maximum_filter(near, 5), near, -np.inf)
-    starts = [np.zeros(4)]
-    for flat in np.argsort(-top, axis=None, kind="stable")[:PEAKS]:
-        y, x = divmod(int(flat), near.shape[1])
-        if top[y, x] > 0.5 * near.max() and max(abs(y - high), abs(x - wide)) > 1:
-            starts.append(np.array([x - wide, y - high, 0.0, 0.0]))
-    return starts
+    peaks = np.argwhere((near == ndimage.maximum_filter(near, 5)) & (near > 0.5 * near.max())) - (high, wide)
+    height, far = near[peaks[:, 0] + high, peaks[:, 1] + wide], np.abs(peaks).max(1, initial=0)
+    # the highest, and the nearest: a grid has many of one height
+    chosen = [*np.argsort(-height, kind="stable")[:PEAKS], *np.argsort(far, kind="stable")[:1]]
+    places = dict.fromkeys((int(peaks[i][1]), int(peaks[i][0])) for i in chosen if far[i] > 1)
+    return [np.zeros(4)] + [np.array([x, y, 0.0, 0.0]) for x, y in places]
 
 
 def _coarse_to_fine(start: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -196,36 +199,46 @@ def _refine(p: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """Gauss-Newton on the difference of the two normalised pictures, robust against the defect itself."""
     h, w = moving.shape
     gy, gx = np.gradient(fixed)
-    yc, xc = np.broadcast_arrays(np.arange(h)[:, None] - (h - 1) / 2, np.arange(w)[None, :] - (w - 1) / 2)
+    yc = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
+    xc = np.arange(w, dtype=np.float32)[None, :] - (w - 1) / 2
     best, best_value = p, -2.0
     for _ in range(STEPS):
         a, b = _matrix(p, moving.shape)
         inside = _inside(a, b, moving.shape, 0)
-        if inside.sum() < max(OVERLAP * inside.size, 8):
+        count = int(inside.sum())
+        if count < max(OVERLAP * inside.size, 8):
             break
-        drawn, dx, dy = (_draw(one, a, b)[inside] for one in (fixed, gx, gy))
-        seen = moving[inside]
-        seen, drawn = seen - seen.mean(), drawn - drawn.mean()
-        power = float((drawn * drawn).sum())
-        value = _cosine(seen, drawn)
+        seen, drawn = np.where(inside, moving, 0), np.where(inside, _draw(fixed, a, b), 0)
+        seen, drawn = np.where(inside, seen - seen.sum() / count, 0), np.where(inside, drawn - drawn.sum() / count, 0)
+        value = _cosine(seen.ravel(), drawn.ravel())
         if value > best_value:
             best, best_value = p, value
-        cos, sin = np.exp(p[3]) * np.cos(p[2]), np.exp(p[3]) * np.sin(p[2])
-        ux, uy = (cos * xc - sin * yc)[inside], (sin * xc + cos * yc)[inside]  # turned, scaled offset from the centre
-        gain = float((seen * drawn).sum()) / max(power, 1e-9)
+        gain = max(float(np.vdot(seen, drawn)), 0.0) / max(float(np.vdot(drawn, drawn)), 1e-9)
         error = seen - gain * drawn
-        spread = 1.4826 * float(np.median(np.abs(error))) + 1e-3
-        weight = 1 / (1 + (error / (ROBUST * spread)) ** 2) ** 2
-        system = gain * np.stack([dx, dy, dy * ux - dx * uy, dx * ux + dy * uy]).astype(np.float64)
-        normal = (system * weight) @ system.T
+        weight = inside / (1 + (error / (ROBUST * _spread(error, seen, gain * drawn))) ** 2) ** 2
+        cos, sin = np.float32(np.exp(p[3]) * np.cos(p[2])), np.float32(np.exp(p[3]) * np.sin(p[2]))
+        ux, uy = cos * xc - sin * yc, sin * xc + cos * yc  # turned, scaled offset from the centre
+        dx, dy = gain * _draw(gx, a, b), gain * _draw(gy, a, b)
+        system = np.stack([dx, dy, dy * ux - dx * uy, dx * ux + dy * uy]).reshape(4, -1)
+        weighted = system * weight.reshape(-1).astype(np.float32)
+        normal = (weighted @ system.T).astype(np.float64)
         normal += 1e-3 * np.diag(np.diag(normal)) + 1e-9 * np.eye(4)
-        step = np.linalg.solve(normal, (system * weight) @ error)
+        step = np.linalg.solve(normal, (weighted @ error.reshape(-1)).astype(np.float64))
         p = p + step
         if not _small(p, moving.shape):
             break
-        if np.abs(step[:2]).max() < 0.01 and np.abs(step[2:]).max() < 1e-4:
+        if np.abs(step[:2]).max() < 0.02 and np.abs(step[2:]).max() < 2e-4:
             return p
     return best
+
+
+def _spread(error: np.ndarray, seen: np.ndarray, drawn: np.ndarray) -> float:
+    """The usual difference (a robust standard deviation) where there is structure.
+
+    A plain background agrees to the last bit and says nothing. Every few pixels are enough.
+    """
+    error, structure = error[::2, ::3], np.abs(seen[::2, ::3]) + np.abs(drawn[::2, ::3])
+    return 1.4826 * float(np.median(np.abs(error[structure >= 0.2 * structure.max()]))) + 1e-3
 
 
 def _correlation(p: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> float:

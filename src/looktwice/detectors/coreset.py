@@ -76,6 +76,8 @@ class Coreset:
 def _spread(rows: np.ndarray, radius: float) -> np.ndarray:
     """Choose rows that lie farther than the radius from each other, first come first kept; (n,) bool."""
     kept = np.ones(len(rows), bool)
+    if len(rows) < 2:
+        return kept
     rows = rows - rows.mean(0)  # far from the origin a^2 + b^2 - 2ab would cancel
     square = (rows * rows).sum(1)
     for start in range(0, len(rows), BLOCK):

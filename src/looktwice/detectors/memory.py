@@ -22,13 +22,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from looktwice import modalities
 from looktwice.detectors.alignment import Alignment, align, map_to_picture, warp_to_picture, warp_to_reference
 from looktwice.detectors.cells import cells_of, cells_shown, enlarge, shrink, squash, strength, to_view
 from looktwice.detectors.coreset import Coreset
 from looktwice.detectors.features import CELL, filter_bank, neighbourhood
 from looktwice.detectors.neighbours import nearest
 from looktwice.detectors.protocol import reference_views
-from looktwice.detectors.variation import tilted, vary
+from looktwice.detectors.variation import vary
 from looktwice.errors import NoReferences
 from looktwice.records import Prediction, Spec, Views
 from looktwice.settings import Settings
@@ -63,7 +64,7 @@ class _View:
     source: int  # which reference it came from: it must not vouch for itself
     image: np.ndarray  # (h, w, 3) uint8
     shown: np.ndarray  # (r, c) bool
-    copy: bool = False  # a tilted copy: widens what is normal, but judges nothing
+    copy: bool = False  # a retake: widens what is normal, but judges nothing
 
 
 class Memory:
@@ -86,8 +87,9 @@ class Memory:
             # a single long video is its own only witness: its stretches judge each other
             source = part if len(spec.references) == 1 else samples.setdefault(sample.id, len(samples))
             yield from self._each(views, source)
-            for copy in tilted(sample, views, part, len(spec.references), settings):
-                yield from self._each(copy, source, copy=True)
+            for copy in modalities.retakes(sample, part, len(spec.references), settings):
+                if copy.names == views.names:  # another way of looking cannot be compared place by place
+                    yield from self._each(copy, source, copy=True)
 
     def _each(self, views: Views, source: int, copy: bool = False) -> Iterator[_View]:
         for i, name in enumerate(views.names):
@@ -188,7 +190,8 @@ class FittedMemory:
                 cells = self._anywhere(filter_bank(image), view.shown, without)
                 note("anywhere", view.source, trial, strength(cells, view.shown))
                 pose = self.poses.get(view.name)
-                there = pose.compare(image, view.shown, without) if pose else None
+                known = pose.alignments.get(view.source) if pose and image is view.image else None
+                there = pose.compare(image, view.shown, without, known) if pose else None
                 if there is not None:
                     note("placed", view.source, trial, strength(there.cells, there.judged))
         # the highest of a few, a high quantile of many: one odd reference must not blind the detector
@@ -238,7 +241,7 @@ class _Scale:
 
     def patches(self, features: np.ndarray) -> np.ndarray:
         """(r, c, D) features -> patches for the bank."""
-        return neighbourhood(features, BANK_CELLS) * self.bank
+        return np.asarray(neighbourhood(features, BANK_CELLS) * self.bank)
 
     def grids(self, image: np.ndarray) -> Grids:
         """Cells of a picture, alone and averaged over their neighbourhood."""
@@ -278,6 +281,7 @@ class _Pose:
         self.grids: list[Grids] = []
         self.sources: list[int] = []
         self.copies: list[bool] = []
+        self.alignments: dict[int, Alignment] = {}  # of each source's first view here
         self.shown = np.zeros((0, 0), bool)  # (r, c) where some reference shows the thing
         self.pairs: dict[tuple[int, int], Grids] = {}  # (r, c) distances of reference i to j; of its copies to i, i
         self._units: dict[int | None, list[np.ndarray]] = {}
@@ -287,14 +291,17 @@ class _Pose:
         image = view.image
         if not self.images:
             self.shown = view.shown
+            self.alignments[view.source] = Alignment((0.0, 0.0), 0.0, 1.0, 1.0, 1.0)
         else:
             if len(self.images) == POSED or not self.fits(image):
                 return
             if view.copy and view.source not in self.sources:
                 return  # a copy widens what its original shows, it does not stand for it
-            image, _, alignment = self._register(image)
+            # a copy lies where its original lies: searching again would cost most of the time of fitting
+            image, _, alignment = self._register(image, self.alignments[view.source] if view.copy else None)
             if alignment.correlation < self.above:
                 return
+            self.alignments.setdefault(view.source, alignment)
             self.shown = self.shown | _moved(view.shown, alignment)
         self.images.append(image)
         self.sources.append(view.source)
@@ -336,12 +343,17 @@ class _Pose:
         """Whether a picture has the size of this pose's references."""
         return image.shape == self.images[0].shape
 
-    def compare(self, image: np.ndarray, shown: np.ndarray, without: int | None = None) -> _There | None:
-        """Compare place by place; None when the picture cannot be registered or no reference is left."""
+    def compare(
+        self, image: np.ndarray, shown: np.ndarray, without: int | None = None, known: Alignment | None = None
+    ) -> _There | None:
+        """Compare place by place; None when the picture cannot be registered or no reference is left.
+
+        without: a source that must not vouch for the picture; known: the picture's alignment, if it was found before.
+        """
         left = [i for i, source in enumerate(self.sources) if source != without]
         if not left or not self.fits(image):
             return None
-        moved, inside, alignment = self._register(image)
+        moved, inside, alignment = self._register(image, known)
         if alignment.correlation < self.above:
             return None
         grids = self.scale.grids(moved)
@@ -359,8 +371,8 @@ class _Pose:
             alignment,
         )
 
-    def _register(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Alignment]:
-        alignment = align(image, self.images[0])
+    def _register(self, image: np.ndarray, known: Alignment | None = None) -> tuple[np.ndarray, np.ndarray, Alignment]:
+        alignment = known or align(image, self.images[0])
         moved, inside = warp_to_reference(image, alignment)
         moved = relight(moved, inside, self.images[0])
         # where the picture does not reach, nothing differs: a made-up border would leak into the cells beside it

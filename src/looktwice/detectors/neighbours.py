@@ -22,6 +22,8 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarr
     queries, bank = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(bank, np.float32)
     if queries.shape[1] != bank.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} features, the bank has {bank.shape[1]}")
+    if not len(bank):
+        raise ValueError("the bank is empty: there is nothing to be near to")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must be in 1..{len(bank)} (rows of the bank), got {k}")
     # centred data keeps |a|^2 + |b|^2 - 2ab from cancelling

@@ -2,8 +2,8 @@
 
 A defect is rare, the normal surface repeats: each patch is compared with the patches elsewhere in the same
 thing, and its distance to the k-th nearest is its anomaly (the idea of Davy et al., "Reducing anomaly detection
-in images to detection in noise", ICIP 2018, and of MuSc, Li et al., ICLR 2024, inside one sample). Features
-are whitened over the thing itself, so that distances are in standard deviations of its own variation. Good
+in images to detection in noise", ICIP 2018, and of MuSc, Li et al., ICLR 2024, inside one sample). Each feature
+is measured in its own spread over the thing itself, so that distances are in units of its own variation. Good
 for textures, repeated structure and videos of like parts; bad where a normal feature stands alone (a logo,
 one hole): it is as rare as a defect.
 
@@ -24,7 +24,8 @@ from looktwice.detectors.neighbours import nearest
 from looktwice.records import Prediction, Spec, Views
 from looktwice.settings import Settings
 
-NOISE = 0.003  # of full scale, under one grey level: feature differences below it carry no weight
+NOISE = 0.006  # of full scale, some one and a half grey levels: feature differences below it carry no weight
+CELLS = 3  # neighbourhood a patch is averaged over
 APART = 5  # cells: nearer patches overlap and are no witnesses for each other
 STRIDE = 3  # every third row and column of cells is a witness
 BESIDE = (2 * APART // STRIDE + 1) ** 2  # witnesses that can lie nearer than APART, at most
@@ -38,7 +39,7 @@ class SelfSimConfig(BaseModel):
 
     size: int = Field(512, ge=64, le=4096, description="longest side at which patches are compared, pixels")
     alike: int = Field(3, ge=1, le=50, description="the how-manieth look-alike counts: more also find repeated defects")
-    margin: float = Field(12.0, gt=0, description="standard deviations at which the score is 0.5")
+    margin: float = Field(6.4, gt=0, description="spreads of the features at which the score is 0.5")
 
 
 class SelfSim:
@@ -61,9 +62,9 @@ class SelfSim:
         start = time.perf_counter()
         images = [shrink(image, self.config.size) for image in views.images]
         shown = [cells_shown(views, i, image) for i, image in enumerate(images)]
-        grids = [neighbourhood(filter_bank(image), 5) for image in images]
+        grids = [_patches(image) for image in images]
         around = [] if views.context is None else list(views.context)
-        pool = grids + [neighbourhood(filter_bank(shrink(image, self.config.size)), 5) for image in around]
+        pool = grids + [_patches(shrink(image, self.config.size)) for image in around]
         everywhere = np.ones(pool[-1].shape[:2], bool)
         cells = self._rarity(grids, shown, pool, shown + [everywhere] * len(around))
         scores = tuple(
@@ -82,16 +83,14 @@ class SelfSim:
         rows = np.concatenate([grid[mask] for grid, mask in zip(pool, where, strict=True)])
         if len(rows) < 2:
             return [np.zeros(grid.shape[:2], np.float32) for grid in grids]
-        mean = rows.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(rows.T.astype(np.float64)))
-        white = (vectors / np.sqrt(np.maximum(values, 0) + NOISE**2)).astype(np.float32)
+        unit = (1 / (rows.std(0, dtype=np.float64) + NOISE)).astype(np.float32)
         bank, places = _witnesses(pool, where)
-        bank = (bank - mean) @ white
+        bank *= unit
         found = []
         for view, (grid, mask) in enumerate(zip(grids, shown, strict=True)):
             cells = np.zeros(mask.shape, np.float32)
             if mask.any():
-                cells[mask] = self._kth((grid[mask] - mean) @ white, np.argwhere(mask), view, bank, places)
+                cells[mask] = self._kth(grid[mask] * unit, np.argwhere(mask), view, bank, places)
             found.append(cells)
         return found
 
@@ -103,6 +102,10 @@ class SelfSim:
         distances = np.sort(np.where(beside, np.inf, distances), 1)
         kth = distances[:, min(self.config.alike, distances.shape[1]) - 1]
         return np.where(np.isfinite(kth), kth, 0)  # a thing too small for witnesses: nothing to say
+
+
+def _patches(image: np.ndarray) -> np.ndarray:
+    return neighbourhood(filter_bank(image), CELLS)
 
 
 def _witnesses(pool: list[np.ndarray], where: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from looktwice.errors import BadFile
 from looktwice.records import Sample, Views
@@ -31,6 +31,14 @@ class Modality(Protocol):
 
     def views(self, sample: Sample, settings: Settings) -> Iterator[Views]:
         """Yield what a detector looks at: one Views, or, for a video, one after the other."""
+
+
+@runtime_checkable
+class Retaking(Protocol):
+    """What a modality may offer besides: how the same thing might look the next time it is taken."""
+
+    def retakes(self, sample: Sample, number: int, of: int, settings: Settings) -> Iterator[Views]:
+        """Yield the retakes that fall to sample `number` of `of` normal samples."""
 
 
 # In this order: the first that recognises a file takes it.
@@ -76,6 +84,13 @@ def load(path: Path | str, settings: Settings | None = None, modality_name: str 
 def views(sample: Sample, settings: Settings | None = None) -> Iterator[Views]:
     """Yield the Views of a sample."""
     return modality(sample.modality).views(sample, settings or Settings())
+
+
+def retakes(sample: Sample, number: int, of: int, settings: Settings | None = None) -> Iterator[Views]:
+    """Yield views of one normal sample (`number` of `of`, from 0) as it might look the next time; often nothing."""
+    chosen = modality(sample.modality)
+    if isinstance(chosen, Retaking):
+        yield from chosen.retakes(sample, number, of, settings or Settings())
 
 
 def sha256_of(path: Path) -> str:

@@ -81,6 +81,7 @@ STRANGERS = {
     b"8BPS": "Photoshop",
     b"MM\0+": "big-endian BigTIFF",
 }
+OFF_EDGE = 1.2345e-4  # pixels, see scale_down
 POINT_COLUMNS = range(3, 10)  # a 2-D array this narrow is a list of points, not a picture
 BLOCK = 1 << 20  # values windowed at once, so that wide pictures need little more memory than themselves
 # EXIF orientation -> (swap rows and columns, then flip rows, then flip columns)
@@ -152,7 +153,10 @@ def scale_down(pixels: np.ndarray, max_side: int) -> np.ndarray:
     if longest <= max_side:
         return pixels
     size = [max(1, round(side * max_side / longest)) for side in (width, height)]
-    return np.asarray(pillow.fromarray(pixels).resize((size[0], size[1]), pillow.Resampling.BOX))
+    # the grid starts a hair off the edge: a pixel whose centre lies exactly between two view pixels would by
+    # rounding belong to neither
+    box = (OFF_EDGE, OFF_EDGE, width, height)
+    return np.asarray(pillow.fromarray(pixels).resize((size[0], size[1]), pillow.Resampling.BOX, box))
 
 
 def read_picture(path: Path, settings: ImageSettings) -> tuple[np.ndarray, tuple[str, ...]]:

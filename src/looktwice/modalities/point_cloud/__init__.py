@@ -19,7 +19,7 @@ import numpy as np
 
 from looktwice.errors import UsageError
 from looktwice.modalities import sample_id, sha256_of
-from looktwice.modalities.point_cloud import reading, relief, rendering
+from looktwice.modalities.point_cloud import reading, relief, rendering, tilting
 from looktwice.records import PointCloudData, Sample, ToPoints, Views
 from looktwice.settings import Settings
 
@@ -66,6 +66,12 @@ class PointCloud:
                 pixel = np.full((len(names), len(data.points)), -1, np.int32)
                 pixel[:, data.valid] = seen
             yield Views(images=images, names=names, way=ToPoints(pixel=pixel), shown=shown)
+
+    def retakes(self, sample: Sample, number: int, of: int, settings: Settings) -> Iterator[Views]:
+        """Yield views of tilted copies of the cloud, if it can be turned."""
+        assert isinstance(sample.data, PointCloudData)
+        for data in tilting.tilted(sample.data, number, of):
+            yield from self.views(sample.model_copy(update={"data": data}), settings)
 
 
 def cloud_from_array(points: np.ndarray, id: str = "array", colors: np.ndarray | None = None) -> Sample:
