@@ -1,6 +1,7 @@
 """Small made pictures, clouds and frames, and what several tests do with them."""
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 import looktwice
@@ -103,3 +104,7 @@ def frames(pictures, context=None):
 def highest(anomaly_map):
     """(row, column) of the highest value of a map."""
     return np.unravel_index(int(np.argmax(anomaly_map)), anomaly_map.shape)
+
+
+def resized(image, width, height):
+    return np.asarray(Image.fromarray(image).resize((width, height)))

@@ -76,7 +76,9 @@ def test_the_same_rows_give_the_same_coreset():
     blocks = [np.random.default_rng(i).standard_normal((700, 6)).astype(np.float32) for i in range(3)]
     a, b = filled(100, blocks), filled(100, blocks)
     assert a.rows.tobytes() == b.rows.tobytes()
-    assert np.array_equal(a.tags, b.tags) and np.array_equal(a.others, b.others) and a.radius == b.radius
+    assert np.array_equal(a.tags, b.tags)
+    assert np.array_equal(a.others, b.others)
+    assert a.radius == b.radius
 
 
 def test_what_one_source_alone_knows_is_gone_without_it():

@@ -3,7 +3,7 @@ import pytest
 
 import looktwice
 
-from .scenes import blob, cloud, highest, noise_texture, part, scratch, seen_again, spec_of, views_of
+from .scenes import SMALL, blob, cloud, highest, noise_texture, part, scratch, seen_again, spec_of, views_of
 
 SHIFT = (2, -3)  # (down, right) pixels
 
@@ -64,7 +64,9 @@ def test_a_patch_copied_from_elsewhere_is_found_by_its_place(alone):
     picture[80:104, 20:44] = picture[20:44, 84:108]
     prediction = judged(alone, picture)
     y, x = highest(prediction.anomaly_map[0])
-    assert prediction.score >= 0.5 and 76 <= y < 108 and 16 <= x < 48
+    assert prediction.score >= 0.5
+    assert 76 <= y < 108
+    assert 16 <= x < 48
 
 
 def test_what_is_expected_lies_on_the_picture(alone):
@@ -111,8 +113,10 @@ def test_a_large_picture_is_compared_small_and_mapped_back():
     fitted = looktwice.load("memory", size=64).fit(spec_of(part(128)))
     picture, mask = blob(again(), 40, 85, radius=9)
     prediction = judged(fitted, picture)
-    assert prediction.anomaly_map.shape == (1, 128, 128) and prediction.expected.shape == (1, 128, 128, 3)
-    assert prediction.score >= 0.5 and mask[highest(prediction.anomaly_map[0])]
+    assert prediction.anomaly_map.shape == (1, 128, 128)
+    assert prediction.expected.shape == (1, 128, 128, 3)
+    assert prediction.score >= 0.5
+    assert mask[highest(prediction.anomaly_map[0])]
 
 
 def test_the_bank_keeps_its_limit():
@@ -131,6 +135,6 @@ def test_the_order_of_four_references_hardly_matters():
 
 def test_a_dented_cloud_scores_above_a_whole_one():
     spec = looktwice.Spec(references=(cloud(1), cloud(2), cloud(3)))
-    fitted = looktwice.load("memory").fit(spec)
+    fitted = looktwice.load("memory").fit(spec, SMALL)
     whole, dented = (judged(fitted, one).score for one in (cloud(4), cloud(4, dent=0.25)))
     assert dented > whole

@@ -28,7 +28,8 @@ def test_the_k_nearest_are_those_of_all_distances(queries, bank, width, seed, da
     distances, found = nearest(a, b, k)
     every = cdist(a, b)
     assert distances.shape == found.shape == (queries, k)
-    assert distances.dtype == np.float32 and found.dtype == np.int64
+    assert distances.dtype == np.float32
+    assert found.dtype == np.int64
     np.testing.assert_allclose(distances, np.sort(every, 1)[:, :k], rtol=1e-4, atol=2e-3)
     np.testing.assert_allclose(distances, np.take_along_axis(every, found, 1), rtol=1e-4, atol=1e-5)
     assert all(len(set(one)) == k for one in found.tolist())
@@ -95,7 +96,7 @@ def test_widths_that_differ_are_named():
 
 
 def test_an_empty_bank_is_refused():
-    with pytest.raises(ValueError, match="rows of the bank"):
+    with pytest.raises(ValueError, match="the bank is empty"):
         nearest(rows(3, 4, 0), rows(0, 4, 1))
 
 

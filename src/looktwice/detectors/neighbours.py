@@ -57,11 +57,11 @@ def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
             better = value > best[:, 0]
             best[better, 0], rows[better, 0] = value[better], winner[better] + start
             continue
-        some = _highest(likeness, min(k, likeness.shape[1]))
-        merged = np.concatenate([best, np.take_along_axis(likeness, some, 1)], 1)
-        merged_rows = np.concatenate([rows, some + start], 1)
-        order = np.argsort(-merged, axis=1, kind="stable")[:, :k]
-        best, rows = np.take_along_axis(merged, order, 1), np.take_along_axis(merged_rows, order, 1)
+        if start == 0:
+            rows[:, : min(k, likeness.shape[1])] = _highest(likeness, min(k, likeness.shape[1]))
+            best[:, : min(k, likeness.shape[1])] = np.take_along_axis(likeness, rows[:, : likeness.shape[1]], 1)
+        else:
+            _improve(best, rows, likeness, start)
     return rows
 
 
@@ -74,3 +74,19 @@ def _highest(likeness: np.ndarray, keep: int) -> np.ndarray:
     some.sort(1)
     values = np.take_along_axis(likeness, some, 1)
     return np.asarray(np.take_along_axis(some, np.argsort(-values, axis=1, kind="stable"), 1))
+
+
+def _improve(best: np.ndarray, rows: np.ndarray, likeness: np.ndarray, start: int) -> None:
+    """Let the columns of a block (they stand for the rows from `start`) in where they beat the last of the best."""
+    which, column = np.nonzero(likeness > best[:, -1:])
+    if not len(which):
+        return
+    counts = np.bincount(which, minlength=len(best))
+    place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    k = best.shape[1]
+    values = np.full((len(best), k + int(counts.max())), -np.inf, np.float32)
+    found = np.zeros(values.shape, np.int64)
+    values[:, :k], found[:, :k] = best, rows
+    values[which, k + place], found[which, k + place] = likeness[which, column], column + start
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # earlier rows stand first
+    best[:], rows[:] = np.take_along_axis(values, order, 1), np.take_along_axis(found, order, 1)
