@@ -24,8 +24,8 @@ from looktwice.records import Spec, Views
 
 REFERENCES = 4
 SIDES = (256, 1024)
-PICTURES = 4
-ROUNDS = 3
+PICTURES = 2
+ROUNDS = 2
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -88,9 +88,7 @@ def neighbours(k: int) -> None:
 
 
 def main() -> None:
-    print(
-        f"{psutil.cpu_count()} cores; {REFERENCES} references; best of {ROUNDS} rounds; {resident_mib():.0f} MiB at rest"
-    )
+    print(f"{psutil.cpu_count()} cores; {REFERENCES} references; best of {ROUNDS}; {resident_mib():.0f} MiB at rest")
     for name in ("memory", "selfsim"):
         for side in SIDES:
             speed_of(name, side)

@@ -1,14 +1,15 @@
 """How well the detectors without weights do on three small real sets: python benchmarks/real.py ROOT [--quick].
 
-ROOT holds three folders, each with a manifest.csv of one row per file, paths relative to the folder, label 1 = defective:
+ROOT holds three folders, each with a manifest.csv of one row per file, paths relative to it, label 1 = defective:
 
   pcb/            path,label,reference,mask       boards (DeepPCB) and the template photographed alike of each bad one
   magnetic_tile/  path,label,mask,type            good and bad tiles, a pixel mask for each bad one
   road3d/         tiff,pcd,label,mask,point_labels   organised xyz clouds, (0, 0, 0) where there is no point, and masks
 
 pcb: each defective board is judged by its own template; the normal ones are the templates, judged by themselves after
-a shift of 2 to 3 pixels, re-lighting by 5 to 10 % and camera noise. The others: 4 normal references drawn by a seed, all
-else judged; mean and standard deviation over the seeds. --quick takes 10 boards and one seed.
+a shift of 2 to 3 pixels, re-lighting by 5 to 10 % and camera noise. The others: 4 normal references drawn by a seed,
+all else judged; mean and standard deviation over the seeds. --quick takes 10 boards and one seed, --only one of the
+three sets.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +40,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder with pcb/, magnetic_tile/ and road3d/")
     parser.add_argument("--quick", action="store_true", help="10 boards and one seed")
+    parser.add_argument("--only", choices=("pcb", "magnetic_tile", "road3d"), help="one set alone")
     args = parser.parse_args()
     seeds = range(1 if args.quick else SEEDS)
     root: Path = args.root
     print("| set | detector | runs | figures (mean +- deviation) | seconds |\n| --- | --- | --- | --- | --- |")
-    line("pcb", "memory, own template", [lambda: boards(root / "pcb", 10 if args.quick else None)])
-    line(
-        "magnetic_tile", "memory, 4 references", [lambda s=s: tiles(root / "magnetic_tile", "memory", s) for s in seeds]
-    )
-    line("magnetic_tile", "selfsim", [lambda: tiles(root / "magnetic_tile", "selfsim", 0)])
-    line("road3d", "memory, 4 references", [lambda s=s: roads(root / "road3d", s) for s in seeds])
+    if args.only in (None, "pcb"):
+        line("pcb", "memory, own template", [lambda: boards(root / "pcb", 10 if args.quick else None)])
+    if args.only in (None, "magnetic_tile"):
+        folder = root / "magnetic_tile"
+        line("magnetic_tile", "memory, 4 references", [partial(tiles, folder, "memory", seed) for seed in seeds])
+        line("magnetic_tile", "selfsim", [partial(tiles, folder, "selfsim", 0)])
+    if args.only in (None, "road3d"):
+        line("road3d", "memory, 4 references", [partial(roads, root / "road3d", seed) for seed in seeds])
 
 
 def line(data: str, detector: str, runs: list[Callable[[], Figures]]) -> None:

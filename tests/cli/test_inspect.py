@@ -49,7 +49,7 @@ def parts():
     ("arguments", "code"),
     [
         (["parts"], 0),
-        (["parts", "--fail-on", "anomaly"], 0),
+        (["parts", "--fail-on", "anomaly", "--threshold", "1"], 0),
         (["parts", "--fail-on", "anomaly", "--threshold", "0"], 1),
         (["parts", "--threshold", "0"], 0),
         (["parts", "no.png"], 3),
@@ -159,7 +159,7 @@ def test_a_table_in_a_pipe_is_aligned_and_counts():
     assert rows[2].endswith("no such file")
     assert re.fullmatch(r"3 inspected: .*1 failed", counts)
     assert report == "Report: looktwice-results/report.html"
-    line = r"\[1/3\] normal 0\.\d{3} parts/bad\.png \(\d+ s left\)"
+    line = r"\[1/3\] anomalous 0\.\d{3} parts/bad\.png \(\d+ s left\)"
     assert re.fullmatch(line, done.stderr.splitlines()[0])
 
 

@@ -38,6 +38,7 @@ NOISE = 0.006  # of full scale, some one and a half grey levels: feature differe
 BUFFER = 16  # views that decide the feature scales; later ones stream through
 KEPT = 24  # at most twice as many views, spread evenly over all, decide the levels
 FEW = 0.6  # the margin is wider by this over the references of a pose: few show little of what is normal
+ALONE = 4.0  # times wider is the margin where one reference is all there is: its copies vary less than parts do
 POSED = 24  # references kept for one pose: more cost time and hardly widen the tolerance
 COPIES = 3  # moved, re-lit, noisy copies per reference, where one or two are all there is
 LOCAL = 0.6  # how far the unit of a place is its own rather than the picture's
@@ -118,7 +119,8 @@ class FittedMemory:
             pose.settle(rng)
         self.levels = self._levels(some.kept, rng)
         poses = len({view.name for view in some.kept})
-        self.margin = config.margin * (1 + FEW * poses / len(some.kept))
+        alone = len(set(self.bank.tags.tolist())) <= 1
+        self.margin = config.margin * (ALONE if alone else 1 + FEW * poses / len(some.kept))
 
     def predict(self, batch: Sequence[Views]) -> list[Prediction]:
         """Judge each Views by its own; the rest of the batch changes nothing."""

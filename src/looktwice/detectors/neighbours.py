@@ -35,7 +35,7 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarr
     for start in range(0, len(queries), QUERY_BLOCK):
         block = queries[start : start + QUERY_BLOCK]
         block = np.concatenate([block, np.ones((len(block), 1), np.float32)], 1)
-        rows[start : start + QUERY_BLOCK] = _best_rows(block, wide, k)
+        rows[start : start + QUERY_BLOCK] = _best_row(block, wide) if k == 1 else _best_rows(block, wide, k)
     distances = np.empty(rows.shape, np.float32)
     for column in range(k):
         distances[:, column] = np.sqrt(((queries - bank[rows[:, column]]) ** 2).sum(1))
@@ -45,23 +45,30 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarr
     return distances, rows
 
 
-def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
-    best = np.full((len(block), k), -np.inf, np.float32)
-    rows = np.zeros((len(block), k), np.int64)
+def _best_row(block: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    """(n, 1) the row of `wide` most like each query of a block; of equal ones the first."""
+    best, rows = np.full(len(block), -np.inf, np.float32), np.zeros(len(block), np.int64)
     every = np.arange(len(block))
     for start in range(0, len(wide), BANK_BLOCK):
         likeness = block @ wide[start : start + BANK_BLOCK].T
-        if k == 1:
-            winner = likeness.argmax(1)
-            value = likeness[every, winner]
-            better = value > best[:, 0]
-            best[better, 0], rows[better, 0] = value[better], winner[better] + start
-            continue
-        if start == 0:
-            rows[:, : min(k, likeness.shape[1])] = _highest(likeness, min(k, likeness.shape[1]))
-            best[:, : min(k, likeness.shape[1])] = np.take_along_axis(likeness, rows[:, : likeness.shape[1]], 1)
-        else:
+        winner = likeness.argmax(1)
+        value = likeness[every, winner]
+        better = value > best
+        best[better], rows[better] = value[better], winner[better] + start
+    return rows[:, None]
+
+
+def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
+    """(n, k) the rows of `wide` most like each query of a block, the most alike first; of equal ones the first."""
+    best, rows = np.full((len(block), k), -np.inf, np.float32), np.zeros((len(block), k), np.int64)
+    for start in range(0, len(wide), BANK_BLOCK):
+        likeness = block @ wide[start : start + BANK_BLOCK].T
+        if start:
             _improve(best, rows, likeness, start)
+        else:
+            keep = min(k, likeness.shape[1])
+            rows[:, :keep] = _highest(likeness, keep)
+            best[:, :keep] = np.take_along_axis(likeness, rows[:, :keep], 1)
     return rows
 
 
@@ -78,15 +85,18 @@ def _highest(likeness: np.ndarray, keep: int) -> np.ndarray:
 
 def _improve(best: np.ndarray, rows: np.ndarray, likeness: np.ndarray, start: int) -> None:
     """Let the columns of a block (they stand for the rows from `start`) in where they beat the last of the best."""
-    which, column = np.nonzero(likeness > best[:, -1:])
-    if not len(which):
-        return
+    # few, after the first blocks; of one axis they are found faster
+    which, column = np.divmod(np.flatnonzero(likeness > best[:, -1:]), likeness.shape[1])
     counts = np.bincount(which, minlength=len(best))
+    active = np.flatnonzero(counts)
+    if not len(active):
+        return
     place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    line = np.repeat(np.arange(len(active)), counts[active])
     k = best.shape[1]
-    values = np.full((len(best), k + int(counts.max())), -np.inf, np.float32)
+    values = np.full((len(active), k + int(counts.max())), -np.inf, np.float32)
     found = np.zeros(values.shape, np.int64)
-    values[:, :k], found[:, :k] = best, rows
-    values[which, k + place], found[which, k + place] = likeness[which, column], column + start
+    values[:, :k], found[:, :k] = best[active], rows[active]
+    values[line, k + place], found[line, k + place] = likeness[which, column], column + start
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # earlier rows stand first
-    best[:], rows[:] = np.take_along_axis(values, order, 1), np.take_along_axis(found, order, 1)
+    best[active], rows[active] = np.take_along_axis(values, order, 1), np.take_along_axis(found, order, 1)
