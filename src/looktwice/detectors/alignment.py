@@ -175,7 +175,6 @@ def _starts(moving: np.ndarray, fixed: np.ndarray) -> list[np.ndarray]:
     surface = fft.fftshift(fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6) ** 0.7, (h, w)))
     high, wide = int(MAX_SHIFT * h), int(MAX_SHIFT * w)
     near = surface[h // 2 - high : h // 2 + high + 1, w // 2 - wide : w // 2 + wide + 1]
-    top = np.where(near == ndimage.maximum_filter(near, 5), near, -np.inf)
     peaks = np.argwhere((near == ndimage.maximum_filter(near, 5)) & (near > 0.5 * near.max())) - (high, wide)
     height, far = near[peaks[:, 0] + high, peaks[:, 1] + wide], np.abs(peaks).max(1, initial=0)
     # the highest, and the nearest: a grid has many of one height
