@@ -50,9 +50,10 @@ class Alignment:
         return _matrix(np.array([self.shift[0], self.shift[1], np.deg2rad(self.turn), np.log(self.scale)]), size)
 
 
-def align(picture: np.ndarray, reference: np.ndarray) -> Alignment:
+def align(picture: np.ndarray, reference: np.ndarray, near: Alignment | None = None) -> Alignment:
     """Estimate the transform from `picture` to `reference`, both (h, w, 3) uint8 of one size.
 
+    `near`, where it is known, is a guess that is off by a few pixels: it is refined and nothing else is tried.
     Where nothing within MAX_SHIFT, MAX_TURN and MAX_SCALE agrees better than no transform, it is that. Raises
     ValueError where the sizes differ.
     """
@@ -65,7 +66,12 @@ def align(picture: np.ndarray, reference: np.ndarray) -> Alignment:
     still = np.zeros(4)
     before = _correlation(still, moving, fixed)
     found = [(still, before)]
-    for p in _tries(moving, fixed):
+    scales = picture.shape[1] / moving.shape[1], picture.shape[0] / moving.shape[0]
+    tries = _tries(moving, fixed)
+    if near is not None:
+        guess = [near.shift[0] / scales[0], near.shift[1] / scales[1], np.deg2rad(near.turn), np.log(near.scale)]
+        tries = iter([_refine(np.array(guess), moving, fixed)])
+    for p in tries:
         if _small(p, moving.shape):
             found.append((p, _correlation(p, moving, fixed)))
             if found[-1][1] > CERTAIN:
@@ -77,7 +83,6 @@ def align(picture: np.ndarray, reference: np.ndarray) -> Alignment:
         key=lambda one: float(np.hypot(one[0][0], one[0][1])),
         default=found[0],
     )
-    scales = picture.shape[1] / moving.shape[1], picture.shape[0] / moving.shape[0]
     return Alignment(
         (float(best[0] * scales[0]), float(best[1] * scales[1])),
         float(np.rad2deg(best[2])),

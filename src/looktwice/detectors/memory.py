@@ -299,8 +299,8 @@ class _Pose:
                 return
             if view.copy and view.source not in self.sources:
                 return  # a copy widens what its original shows, it does not stand for it
-            # a copy lies where its original lies: searching again would cost most of the time of fitting
-            image, _, alignment = self._register(image, self.alignments[view.source] if view.copy else None)
+            # a copy lies near its original: a search would cost most of the time of fitting
+            image, _, alignment = self._register(image, near=self.alignments[view.source] if view.copy else None)
             if alignment.correlation < self.above:
                 return
             self.alignments.setdefault(view.source, alignment)
@@ -373,8 +373,10 @@ class _Pose:
             alignment,
         )
 
-    def _register(self, image: np.ndarray, known: Alignment | None = None) -> tuple[np.ndarray, np.ndarray, Alignment]:
-        alignment = known or align(image, self.images[0])
+    def _register(
+        self, image: np.ndarray, known: Alignment | None = None, near: Alignment | None = None
+    ) -> tuple[np.ndarray, np.ndarray, Alignment]:
+        alignment = known or align(image, self.images[0], near)
         moved, inside = warp_to_reference(image, alignment)
         moved = relight(moved, inside, self.images[0])
         # where the picture does not reach, nothing differs: a made-up border would leak into the cells beside it
