@@ -234,10 +234,6 @@ class ToPoints(Record):
         best[np.isneginf(best)] = np.nan
         return best
 
-    def seen_in(self, points: np.ndarray) -> np.ndarray:
-        """(V,) how many of the given points (indices or a mask) each view sees."""
-        return np.asarray((self.pixel[:, points] >= 0).sum(1))
-
 
 class ToFrames(Record):
     """Each view is one frame, scaled."""
