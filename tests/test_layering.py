@@ -17,7 +17,7 @@ LAYERS = (
     ("errors",),
     ("registry", "settings", "records"),
     ("prompts", "metrics", "modalities"),
-    ("data", "backbones", "checkpoints"),
+    ("data", "backbones", "checkpoints", "talkers"),
     ("detectors",),
     ("report", "regions"),
     ("words", "sheets", "calibration", "run_folder"),

@@ -318,6 +318,8 @@ class Explanation(Record):
     impact: str = ""
     suggestion: str = ""
     rules: dict[str, RuleFinding] = {}
+    confidence: float | None = Field(None, ge=0, le=1)  # as the system states it
+    unstable: tuple[str, ...] = ()  # names of the fields above that changed when it was asked again
     raw: str = ""  # untrusted model text, as it came
 
 

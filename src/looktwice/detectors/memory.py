@@ -14,9 +14,12 @@ Letters: R references, r c rows and columns of cells, D features, h w pixels of 
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,6 +70,11 @@ class _View:
     shown: np.ndarray  # (r, c) bool
     copy: bool = False  # a retake: widens what is normal, but judges nothing
 
+    @cached_property
+    def features(self) -> np.ndarray:
+        """(r, c, D), computed once: scales, bank, poses and levels all ask for them."""
+        return filter_bank(self.image)
+
 
 class Memory:
     """Few-shot detector without weights: needs references, localises, does not talk."""
@@ -103,24 +111,34 @@ class FittedMemory:
 
     def __init__(self, config: MemoryConfig, views: Iterator[_View]) -> None:
         self.config = config
-        first = list(itertools.islice(views, BUFFER))
-        self.scale = _Scale([view for view in first if not view.copy])
         self.bank = Coreset(config.bank)
         self.poses: dict[str, _Pose] = {}
         some = _Evenly(KEPT)
-        for view in itertools.chain(first, views):
-            if not view.copy:
-                self.bank.add(self.scale.patches(filter_bank(view.image))[view.shown], view.source)
-                some.add(view)
-            if view.name:
-                self.poses.setdefault(view.name, _Pose(self.scale, config.register_above)).add(view)
-        rng = np.random.default_rng(0)
-        for pose in self.poses.values():
-            pose.settle(rng)
-        self.levels = self._levels(some.kept, rng)
+        with _pool() as pool:
+            chunk = list(itertools.islice(views, BUFFER))
+            list(pool.map(lambda view: view.features, chunk))
+            self.scale = _Scale([view for view in chunk if not view.copy])
+            while chunk:
+                self._add(chunk, some, pool)
+                chunk = list(itertools.islice(views, BUFFER))
+            list(pool.map(_Pose.settle, self.poses.values()))
+            self.alone = len(set(self.bank.tags.tolist())) < 2
+            self.levels = self._levels(some.kept, pool)
         poses = len({view.name for view in some.kept})
-        alone = len(set(self.bank.tags.tolist())) <= 1
-        self.margin = config.margin * (ALONE if alone else 1 + FEW * poses / len(some.kept))
+        self.margin = config.margin * (ALONE if self.alone else 1 + FEW * poses / len(some.kept))
+
+    def _add(self, views: list[_View], some: _Evenly, pool: ThreadPoolExecutor) -> None:
+        """Take in some views; poses know nothing of each other and are seen to at the same time."""
+        posed = [view for view in views if view.name]
+        for view in posed:
+            self.poses.setdefault(view.name, _Pose(self.scale, self.config.register_above))
+        adding = [pool.submit(pose.add, [v for v in posed if v.name == name]) for name, pose in self.poses.items()]
+        for view in views:
+            if not view.copy:
+                self.bank.add(self.scale.patches(view.features)[view.shown], view.source)
+                some.add(view)
+        for one in adding:
+            one.result()
 
     def predict(self, batch: Sequence[Views]) -> list[Prediction]:
         """Judge each Views by its own; the rest of the batch changes nothing."""
@@ -128,7 +146,8 @@ class FittedMemory:
 
     def _predict(self, views: Views) -> Prediction:
         start = time.perf_counter()
-        looks = [self._look(views, i) for i in range(len(views.images))]
+        with _pool() as pool:
+            looks = list(pool.map(lambda i: self._look(views, i), range(len(views.images))))
         scores = tuple(squash(look.score, self.margin) for look in looks)
         size = views.images.shape[1:3]
         maps = np.stack([to_view(squash(look.cells, self.margin), size) for look in looks])
@@ -173,34 +192,45 @@ class FittedMemory:
             cells[where] = nearest(self.scale.patches(features)[where], rows)[0][:, 0]
         return cells
 
-    def _levels(self, views: list[_View], rng: np.random.Generator) -> dict[str, float]:
+    def _levels(self, views: list[_View], pool: ThreadPoolExecutor) -> dict[str, float]:
         """How strong normal parts come out, for either way of comparing: the unit of all scores.
 
         A part is as strong as its strongest view, so each reference counts once, whatever its views.
         """
-        several = len(set(self.bank.tags.tolist())) > 1
         found: dict[str, dict[tuple[int, int], float]] = {"anywhere": {}, "placed": {}}
-
-        def note(way: str, source: int, trial: int, value: float) -> None:
-            found[way][source, trial] = max(value, found[way].get((source, trial), 0.0))
-
-        for view in views:
-            # copies only where nothing else is known: they vary more than parts before one and the same camera
-            trials: list[tuple[np.ndarray, int | None]] = [(view.image, view.source)] if several else []
-            trials += [(vary(view.image, rng), None) for _ in range(0 if several else COPIES)]
-            for trial, (image, without) in enumerate(trials):
-                cells = self._anywhere(filter_bank(image), view.shown, without)
-                note("anywhere", view.source, trial, strength(cells, view.shown))
-                pose = self.poses.get(view.name)
-                known = pose.alignments.get(view.source) if pose and image is view.image else None
-                there = pose.compare(image, view.shown, without, known) if pose else None
-                if there is not None:
-                    note("placed", view.source, trial, strength(there.cells, there.judged))
+        for view, judged in zip(views, pool.map(self._judge_copies if self.alone else self._judge, views), strict=True):
+            for trial, (way, value) in judged:
+                strongest = found[way].get((view.source, trial), 0.0)
+                found[way][view.source, trial] = max(value, strongest)
         # the highest of a few, a high quantile of many: one odd reference must not blind the detector
         return {
             way: max(float(np.quantile(values, 0.9 if len(values) > 10 else 1.0)), 1e-3) if values else 1.0
             for way, values in ((way, list(parts.values())) for way, parts in found.items())
         }
+
+    def _judge(self, view: _View) -> list[tuple[int, tuple[str, float]]]:
+        """Strengths of a reference as the others see it."""
+        pose = self.poses.get(view.name)
+        there = pose.compare_own(view) if pose else None
+        return [(0, one) for one in self._strengths(view.features, view.shown, view.source, there)]
+
+    def _judge_copies(self, view: _View) -> list[tuple[int, tuple[str, float]]]:
+        """Strengths of copies of a reference that has no others: all that is known of how parts vary."""
+        rng = np.random.default_rng(0)
+        found = []
+        for trial in range(COPIES):
+            image = vary(view.image, rng)
+            pose = self.poses.get(view.name)
+            there = pose.compare(image, view.shown) if pose else None
+            found += [(trial, one) for one in self._strengths(filter_bank(image), view.shown, None, there)]
+        return found
+
+    def _strengths(
+        self, features: np.ndarray, shown: np.ndarray, without: int | None, there: _There | None
+    ) -> Iterator[tuple[str, float]]:
+        yield "anywhere", strength(self._anywhere(features, shown, without), shown)
+        if there is not None:
+            yield "placed", strength(there.cells, there.judged)
 
 
 @dataclass(frozen=True)
@@ -209,6 +239,11 @@ class _Look:
     score: float  # the same unit
     expected: np.ndarray | None  # (h, w, 3) uint8
     words: str
+
+
+def _pool() -> ThreadPoolExecutor:
+    """One thread per core: NumPy, SciPy and Pillow let each other run."""
+    return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
 class _Evenly:
@@ -236,7 +271,7 @@ class _Scale:
     """
 
     def __init__(self, views: list[_View]) -> None:
-        alone = [filter_bank(view.image) for view in views]
+        alone = [view.features for view in views]
         self.alone = _unit(alone, views)
         self.around = _unit([neighbourhood(one, PLACE_CELLS) for one in alone], views)
         self.bank = _unit([neighbourhood(one, BANK_CELLS) for one in alone], views)
@@ -245,9 +280,8 @@ class _Scale:
         """(r, c, D) features -> patches for the bank."""
         return np.asarray(neighbourhood(features, BANK_CELLS) * self.bank)
 
-    def grids(self, image: np.ndarray) -> Grids:
-        """Cells of a picture, alone and averaged over their neighbourhood."""
-        features = filter_bank(image)
+    def grids(self, features: np.ndarray) -> Grids:
+        """(r, c, D) features of a picture -> its cells alone, and averaged over their neighbourhood."""
         return features * self.alone, neighbourhood(features, PLACE_CELLS) * self.around
 
 
@@ -283,13 +317,17 @@ class _Pose:
         self.grids: list[Grids] = []
         self.sources: list[int] = []
         self.copies: list[bool] = []
-        self.alignments: dict[int, Alignment] = {}  # of each source's first view here
+        self.alignments: dict[int, Alignment] = {}  # of each source
         self.shown = np.zeros((0, 0), bool)  # (r, c) where some reference shows the thing
         self.pairs: dict[tuple[int, int], Grids] = {}  # (r, c) distances of reference i to j; of its copies to i, i
         self._units: dict[int | None, list[np.ndarray]] = {}
 
-    def add(self, view: _View) -> None:
-        """Take in one more reference if it can be registered to the first."""
+    def add(self, views: list[_View]) -> None:
+        """Take in more references, those that can be registered to the first."""
+        for view in views:
+            self._add(view)
+
+    def _add(self, view: _View) -> None:
         image = view.image
         if not self.images:
             self.shown = view.shown
@@ -308,15 +346,16 @@ class _Pose:
         self.images.append(image)
         self.sources.append(view.source)
         self.copies.append(view.copy)
-        self.grids.append(self.scale.grids(image))
+        self.grids.append(self.scale.grids(view.features if image is view.image else filter_bank(image)))
 
-    def settle(self, rng: np.random.Generator) -> None:
+    def settle(self) -> None:
         """Learn how much normal parts differ at each place: from each other, or, of one or two, from their copies."""
+        rng = np.random.default_rng(0)
         several = len(set(self.sources)) >= 3
         for i, image in enumerate(self.images):
             if not several:
-                copies = [self.scale.grids(self._register(vary(image, rng))[0]) for _ in range(COPIES)]
-                apart = [distances(copy, [self.grids[i]]) for copy in copies]
+                copies = [self._register(vary(image, rng))[0] for _ in range(COPIES)]
+                apart = [distances(self.scale.grids(filter_bank(copy)), [self.grids[i]]) for copy in copies]
                 self.pairs[i, i] = tuple(np.max(kind, 0) for kind in zip(*apart, strict=True))
             elif not self.copies[i]:
                 for j, source in enumerate(self.sources):
@@ -345,20 +384,27 @@ class _Pose:
         """Whether a picture has the size of this pose's references."""
         return image.shape == self.images[0].shape
 
-    def compare(
-        self, image: np.ndarray, shown: np.ndarray, without: int | None = None, known: Alignment | None = None
-    ) -> _There | None:
-        """Compare place by place; None when the picture cannot be registered or no reference is left.
-
-        without: a source that must not vouch for the picture; known: the picture's alignment, if it was found before.
-        """
-        left = [i for i, source in enumerate(self.sources) if source != without]
-        if not left or not self.fits(image):
+    def compare(self, image: np.ndarray, shown: np.ndarray) -> _There | None:
+        """Compare place by place; None when the picture cannot be registered."""
+        if not self.fits(image):
             return None
-        moved, inside, alignment = self._register(image, known)
+        moved, inside, alignment = self._register(image)
         if alignment.correlation < self.above:
             return None
-        grids = self.scale.grids(moved)
+        return self._there(self.scale.grids(filter_bank(moved)), shown, inside, alignment, None)
+
+    def compare_own(self, view: _View) -> _There | None:
+        """Compare a reference with those of other sources; None when it is not among these or there are none."""
+        alignment = self.alignments.get(view.source)
+        if alignment is None or len(set(self.sources)) < 2:
+            return None
+        _, inside = warp_to_reference(view.image, alignment)
+        return self._there(self.grids[self.sources.index(view.source)], view.shown, inside, alignment, view.source)
+
+    def _there(
+        self, grids: Grids, shown: np.ndarray, inside: np.ndarray, alignment: Alignment, without: int | None
+    ) -> _There:
+        left = [i for i, source in enumerate(self.sources) if source != without]
         apart = distances(grids, [self.grids[i] for i in left])
         cells = np.max([one / unit for one, unit in zip(apart, self.units(without), strict=True)], 0)
         inside = ndimage.binary_erosion(cells_of(inside), border_value=1)
@@ -373,10 +419,8 @@ class _Pose:
             alignment,
         )
 
-    def _register(
-        self, image: np.ndarray, known: Alignment | None = None, near: Alignment | None = None
-    ) -> tuple[np.ndarray, np.ndarray, Alignment]:
-        alignment = known or align(image, self.images[0], near)
+    def _register(self, image: np.ndarray, near: Alignment | None = None) -> tuple[np.ndarray, np.ndarray, Alignment]:
+        alignment = align(image, self.images[0], near)
         moved, inside = warp_to_reference(image, alignment)
         moved = relight(moved, inside, self.images[0])
         # where the picture does not reach, nothing differs: a made-up border would leak into the cells beside it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 QUERY_BLOCK, BANK_BLOCK = 2048, 512  # 4 MiB of products at a time: they stay in the cache
+ROUNDING = 1e-5  # of the size of both vectors: more than a product of float32 can be off
 
 
 def nearest(queries: np.ndarray, bank: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -59,38 +60,35 @@ def _best_row(block: np.ndarray, wide: np.ndarray) -> np.ndarray:
 
 
 def _best_rows(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
-    """(n, k) the rows of `wide` most like each query of a block, the most alike first; of equal ones the first."""
+    """(n, k) the rows of `wide` most like each query of a block; of equal ones the first."""
     best, rows = np.full((len(block), k), -np.inf, np.float32), np.zeros((len(block), k), np.int64)
+    enough = _bound(block, wide, k)
     for start in range(0, len(wide), BANK_BLOCK):
         likeness = block @ wide[start : start + BANK_BLOCK].T
-        if start:
-            _improve(best, rows, likeness, start)
-        else:
-            keep = min(k, likeness.shape[1])
-            rows[:, :keep] = _highest(likeness, keep)
-            best[:, :keep] = np.take_along_axis(likeness, rows[:, :keep], 1)
+        _improve(best, rows, likeness, start, np.maximum(enough, best[:, -1]))
     return rows
 
 
-def _highest(likeness: np.ndarray, keep: int) -> np.ndarray:
-    """(n, keep) columns of the highest values of each row, by falling value; of equal ones the first columns."""
-    some = np.argpartition(-likeness, keep - 1, axis=1)[:, :keep]
-    lowest = np.take_along_axis(likeness, some, 1).min(1, keepdims=True)
-    tied = np.flatnonzero((likeness >= lowest).sum(1) > keep)  # a partition picks any of the equal ones
-    some[tied] = np.argsort(-likeness[tied], axis=1, kind="stable")[:, :keep]
-    some.sort(1)
-    values = np.take_along_axis(likeness, some, 1)
-    return np.asarray(np.take_along_axis(some, np.argsort(-values, axis=1, kind="stable"), 1))
+def _bound(block: np.ndarray, wide: np.ndarray, k: int) -> np.ndarray:
+    """(n,) what each of the k best rows surely exceeds: the k-th best of a sample, less what rounding may do.
+
+    With it hardly a row that is not among the best is ever looked at.
+    """
+    sample = wide[:: max(1, len(wide) // max(BANK_BLOCK, 4 * k))]
+    likeness = block @ sample.T
+    kth = np.partition(likeness, likeness.shape[1] - k, axis=1)[:, likeness.shape[1] - k]
+    size = np.sqrt(np.einsum("nd,nd->n", block, block)) * np.sqrt(np.einsum("md,md->m", sample, sample).max())
+    return np.asarray(kth - ROUNDING * size, np.float32)
 
 
-def _improve(best: np.ndarray, rows: np.ndarray, likeness: np.ndarray, start: int) -> None:
-    """Let the columns of a block (they stand for the rows from `start`) in where they beat the last of the best."""
-    # few, after the first blocks; of one axis they are found faster
-    which, column = np.divmod(np.flatnonzero(likeness > best[:, -1:]), likeness.shape[1])
+def _improve(best: np.ndarray, rows: np.ndarray, likeness: np.ndarray, start: int, enough: np.ndarray) -> None:
+    """Let the columns of a block (they stand for the rows from `start`) in where they beat what is enough, (n,)."""
+    # of one axis they are found faster
+    which, column = np.divmod(np.flatnonzero(likeness > enough[:, None]), likeness.shape[1])
+    if not len(which):
+        return
     counts = np.bincount(which, minlength=len(best))
     active = np.flatnonzero(counts)
-    if not len(active):
-        return
     place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     line = np.repeat(np.arange(len(active)), counts[active])
     k = best.shape[1]

@@ -173,7 +173,9 @@ class _Encoder:
     def _start(self, shape: tuple[int, ...]) -> None:
         height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+        # the same bytes each time: not so with several threads, or with the look-ahead over macroblocks
+        h264 = {"crf": "20", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+        options = h264 if codec == "libx264" else {"qscale": "3", "threads": "1"}
         # the index in front: a browser can begin before it has the whole file
         self._container = self._av.open(str(self._beside), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(1 / self.last).limit_denominator(1001)
@@ -182,7 +184,6 @@ class _Encoder:
         context = self._stream.codec_context
         context.time_base = Fraction(1, TICKS)
         context.max_b_frames, context.gop_size = 0, 12
-        context.thread_count = 1  # the same bytes on every machine
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1  # BT.709
         self._shape = shape
         what = "H.264 by libx264" if codec == "libx264" else "MPEG-4 part 2 (no libx264 here): some browsers refuse it"

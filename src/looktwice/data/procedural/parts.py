@@ -192,11 +192,12 @@ def write_mp4(path: Path, frames: npt.NDArray[np.uint8], fps: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264" if h264 else "mpeg4", rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1  # more threads may encode differently
         if h264:
-            stream.options = {"crf": "18", "preset": "veryfast"}
+            # several threads, and the look-ahead over macroblocks, encode the same frames differently each time
+            stream.options = {"crf": "18", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
         else:
             stream.bit_rate = 4_000_000
         for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p", threads=1)))  # more convert differently
         container.mux(stream.encode())
