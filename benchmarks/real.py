@@ -31,7 +31,7 @@ from looktwice.detectors.protocol import Fitted
 from looktwice.metrics import auroc, pixel_metrics, point_auroc
 from looktwice.records import Prediction, Sample, Spec, Views
 
-REFERENCES, SEEDS, NOISE = 4, 3, 4.0
+REFERENCES, SEEDS, NOISE = 4, 5, 4.0
 Row = dict[str, str]
 Figures = dict[str, float]
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from looktwice.errors import UsageError, did_you_mean
@@ -256,8 +257,6 @@ class ToFrames(Record):
 
 def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear resize of a float map (h, w) to (H, W), half-pixel centres; the same size is a copy."""
-    from PIL import Image
-
     if values.shape == tuple(size):
         return values.astype(np.float32)
     picture = Image.fromarray(np.ascontiguousarray(values, np.float32))

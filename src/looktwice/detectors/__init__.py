@@ -70,7 +70,7 @@ CARDS: Mapping[str, Card] = {
         localises=True,
         explains=False,
         good_for="textures, repeated structure, and videos of like parts, when no good example is at hand",
-        bad_for="pictures where a normal feature stands alone (a logo, one hole): it is reported; confidence is low",
+        bad_for="a normal feature that stands alone (a logo, one hole) is reported and drowns fainter defects; confidence is low",
     ),
 }
 
