@@ -1,6 +1,6 @@
 """What a talker is: a chat model that is shown pictures and text, and answers in text.
 
-A talker knows nothing of inspections: prompts are made elsewhere, replies are read elsewhere. What it says is untrusted.
+A talker knows nothing of inspections: prompts are made and replies are read elsewhere. What it says is untrusted.
 """
 
 from __future__ import annotations
