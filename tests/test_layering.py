@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import pytest
 
+from looktwice.errors import EXTRA_OF
+
 # Lower lines know nothing of higher ones, and members of one line know nothing of each other.
 LAYERS = (
     ("errors",),
     ("registry", "settings", "records"),
-    ("prompts", "metrics", "modalities"),
+    ("prompts", "metrics", "modalities", "regions", "report"),
     ("data", "backbones", "checkpoints", "talkers"),
     ("detectors",),
-    ("report", "regions"),
     ("words", "sheets", "calibration", "run_folder"),
     ("findings",),
     ("inspection",),
@@ -39,6 +40,15 @@ DOORS = {("detectors", "modalities"): "looktwice.modalities", ("data", "modaliti
 # Where an import name differs from the name of its distribution.
 DISTRIBUTIONS = {"pillow": "PIL", "pyyaml": "yaml"}
 THROUGH_CORE = {"markupsafe"}  # part of the public face of jinja2
+# Files that are nothing without torch: they import it as a matter of course, and are loaded through a registry, which
+# names the extra where it is missing, or by each other.
+HEAVY = (
+    "looktwice.backbones",
+    "looktwice.checkpoints",
+    "looktwice.detectors.vmad",
+    "looktwice.talkers.hf",
+    "looktwice.training",
+)
 
 SOURCE = Path(__file__).parents[1] / "src"
 NAME = re.compile(r"looktwice(\.\w+)+(:\w+)?")
@@ -160,9 +170,26 @@ def core() -> set[str]:
     return {DISTRIBUTIONS.get(name, name) for name in names} | THROUGH_CORE
 
 
+def heavy(module: str) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in HEAVY)
+
+
 def extra(one: Import) -> bool:
     first = one.target.split(".")[0]
+    if heavy(one.module) and first in EXTRA_OF:
+        return False
     return first not in sys.stdlib_module_names | core() | {"looktwice"} and not one.for_types
+
+
+def at_the_top(one: Import) -> bool:
+    """Whether importing the module imports this too."""
+    source = MODULES[one.module].read_text("utf-8").splitlines()[one.line - 1]
+    return not source.startswith((" ", "\t")) and not one.lazy and not one.for_types
+
+
+def test_light_files_load_heavy_ones_only_when_they_are_used() -> None:
+    breaches = [one for one in OWN if heavy(one.target) and not heavy(one.module) and at_the_top(one)]
+    assert [f"{one.place}: {one.target}" for one in breaches] == []
 
 
 def test_optional_packages_come_through_need_and_never_by_import() -> None:

@@ -22,6 +22,7 @@ _PUBLIC = {
     "cloud_from_array": "looktwice.modalities.point_cloud",
     "inspect": "looktwice.inspection",
     "load": "looktwice.detectors",
+    "look": "looktwice.inspection",
     "read_sheet": "looktwice.sheets",
     "sample_from_array": "looktwice.modalities.image",
     "views": "looktwice.modalities",

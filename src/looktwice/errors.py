@@ -55,6 +55,12 @@ class NoReferences(UsageError):
     kind = "no_references"
 
 
+class StopRun(LookTwiceError):
+    """A run cannot go on: the disk takes no more, a budget is spent. What is finished is kept."""
+
+    kind = "stopped"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
@@ -66,6 +72,26 @@ def unknown_name(what: str, name: str, known: Iterable[str], listing: str | None
     names = list(known)
     every = f"All names: {listing}" if listing else f"Known: {', '.join(names)}."
     return UnknownName(f"Unknown {what} '{name}'.{did_you_mean(name, names)} {every}")
+
+
+# Modules that some files import as a matter of course, because they are loaded through a registry only.
+EXTRA_OF = {
+    "torch": "torch",
+    "transformers": "torch",
+    "peft": "torch",
+    "accelerate": "torch",
+    "safetensors": "torch",
+    "tokenizers": "torch",
+    "huggingface_hub": "torch",
+}
+
+
+def missing_extra(what: str, error: ModuleNotFoundError) -> ImportError:
+    """Say which extra brings the module that is missing; an error of our own making stays what it is."""
+    first = (error.name or "").split(".")[0]
+    if first not in EXTRA_OF:
+        return error
+    return MissingExtra(f"{what} needs the module '{first}': pip install 'looktwice[{EXTRA_OF[first]}]'")
 
 
 def need(module: str, extra: str, what: str) -> ModuleType:

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ValidationError
 
 from looktwice import __version__, detectors, modalities
 from looktwice.calibration import Calibration, calibrate, needed
-from looktwice.detectors.protocol import Detector, Fitted
-from looktwice.errors import BadFile, LookTwiceError, NoReferences, UsageError
+from looktwice.detectors.protocol import Attempting, Detector, Fitted, Reasoner, Seen
+from looktwice.errors import BadFile, LookTwiceError, NoReferences, StopRun, UsageError
 from looktwice.findings import FINDERS, Answers, BadAnswer, Desk, Judge, check_answer
 from looktwice.records import Failure, Prediction, Result, Sample, Spec, Views
 from looktwice.report import SAMPLE_FORMATS
@@ -39,13 +39,9 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("html", "jsonl", "ply", "mp4")
 THRESHOLD = 0.5
+VIDEO_FRAMES = 12  # of a video that is asked about
+TALKS = "choose a model that does (-m openai:MODEL, hf:REPO), or add --explain-with openai:MODEL"
 Clock = time.perf_counter
-
-
-class StopRun(LookTwiceError):
-    """The run cannot go on (the disk takes no more); what is finished is on disk."""
-
-    kind = "stopped"
 
 
 def inspect(
@@ -64,6 +60,38 @@ def inspect(
     return iter(Inspection(paths, model, spec, **options))
 
 
+def look(
+    path: str | Path,
+    model: str | Detector | None = None,
+    spec: Spec | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    explain_with: str | None = None,
+    talking: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    modality: str | None = None,
+) -> Seen:
+    """Show one part to a model that talks; what comes back answers questions about it with `ask`.
+
+    A video is shown as VIDEO_FRAMES frames spread over it, unless the settings say which. Parameters as those of
+    `Inspection`. Raises UsageError for a model that does not talk, BadFile for a part or reference that cannot be read.
+    """
+    settings = settings or Settings()
+    video = settings.video
+    if (video.fps, video.count, video.every) == (None, None, None):
+        video = video.model_copy(update={"count": VIDEO_FRAMES, "chunk": VIDEO_FRAMES})
+        settings = settings.model_copy(update={"video": video})
+    spec = spec or Spec()
+    references = tuple(load_references(spec, settings))
+    name, detector = _detector(model, dict(options or {}), bool(references), explain_with, dict(talking or {}))
+    sample = modalities.load(path, settings, modality)
+    own = tuple(one for one in references if isinstance(one, Sample) and one.modality == sample.modality)
+    fitted = detector.fit(spec.model_copy(update={"references": own}), settings)
+    if not isinstance(fitted, Reasoner):
+        raise UsageError(f"{name} does not talk: {TALKS}")
+    return fitted.look(next(modalities.views(sample, settings)))
+
+
 class Inspection:
     """One run: set up and checked at once, carried out by iterating.
 
@@ -78,6 +106,8 @@ class Inspection:
         spec: Spec | None = None,
         *,
         options: Mapping[str, Any] | None = None,
+        explain_with: str | None = None,
+        talking: Mapping[str, Any] | None = None,
         out: str | Path | None = None,
         threshold: float | None = None,
         calibration: Calibration | None = None,
@@ -89,7 +119,9 @@ class Inspection:
     ) -> None:
         """Set up a run.
 
-        options: the detector's own (`looktwice models NAME`). out: the folder for results; None keeps them in
+        options: the detector's own (`looktwice models NAME`). explain_with: a talker ("openai:gpt-4o") that explains
+        what the detector finds. talking: options of that talker, or of a model that talks itself (`looktwice models
+        customizable-vlm`). out: the folder for results; None keeps them in
         memory. threshold: score in [0, 1] from which a part is anomalous, 0.5 where neither it nor a calibration is
         given. batch: samples judged together; a crash loses at most these. formats: the reports to write. modality:
         treat every path as this. command: how the run was started, for the report.
@@ -104,7 +136,9 @@ class Inspection:
         names = [str(r.path) if isinstance(r, Sample) else r for r in spec.references]
         references = tuple(load_references(spec, self.settings))
         self.spec = spec.model_copy(update={"references": references})
-        self.model, self.detector = _detector(model, dict(options or {}), bool(references))
+        self.model, self.detector = _detector(
+            model, dict(options or {}), bool(references), explain_with, dict(talking or {})
+        )
         self.described = self._describe(dict(options or {}), threshold, calibration)
         _check_calibration(calibration, self.model, self.described)
         self.items = find([paths] if isinstance(paths, (str, Path)) else list(paths), modality)
@@ -181,6 +215,11 @@ class Inspection:
             return None
         return self.folder.done(path, modalities.sha256_of(item.path))
 
+    @property
+    def spent(self) -> str:
+        """What answers of a chat model have cost so far, in words; empty where none was asked."""
+        return str(getattr(self.detector, "spent", ""))
+
     def fitted(self, modality: str) -> Fitted:
         """Return the detector fitted to the references of one modality; fitted once, when first needed.
 
@@ -249,22 +288,27 @@ class Inspection:
         """Ask about a batch; where that fails, one by one: a sample must not take its batch with it."""
         try:
             return list(self._ask(fitted, batch))
+        except StopRun:
+            raise
         except Exception as error:
             if len(batch) == 1:
                 return [error]
         return [self._answers(fitted, [views])[0] for views in batch]
 
-    def _ask(self, fitted: Fitted, batch: Sequence[Views]) -> list[Prediction]:
+    def _ask(self, fitted: Fitted, batch: Sequence[Views]) -> list[Prediction | Exception]:
         """Raises BadAnswer when the detector fails or answers something else than it was asked."""
         try:
-            answers = list(fitted.predict(batch))
+            answers = list(fitted.attempt(batch) if isinstance(fitted, Attempting) else fitted.predict(batch))
         except (LookTwiceError, MemoryError):
             raise
         except Exception as error:
             raise BadAnswer(f"{self.model} failed: {_one_line(error)}") from error
         if len(answers) != len(batch):
             raise BadAnswer(f"{self.model} gave {len(answers)} predictions for {len(batch)} samples")
-        return [check_answer(self.model, views, answer) for views, answer in zip(batch, answers, strict=True)]
+        return [
+            answer if isinstance(answer, LookTwiceError) else check_answer(self.model, views, answer)
+            for views, answer in zip(batch, answers, strict=True)
+        ]
 
     def _frames(self, ready: _Ready, fitted: Fitted) -> Answers:
         """Judge a video chunk by chunk while it is read."""
@@ -276,7 +320,10 @@ class Inspection:
                 raise BadFile("unreadable", ready.item.path, f"reading stopped: {error.strerror or error}") from error
             if views is None:
                 return
-            yield views, self._ask(fitted, [views])[0]
+            (answer,) = self._ask(fitted, [views])
+            if isinstance(answer, Exception):
+                raise answer
+            yield views, answer
 
     def _written(self, ready: _Ready, answers: Answers) -> Result:
         """Make a Result of the answers, with its files, and keep it. Only a full disk stops the run."""
@@ -431,21 +478,37 @@ def _one_line(error: Exception) -> str:
 # ---------------------------------------------------------------- what a run is made with
 
 
-def _detector(model: str | Detector | None, options: dict[str, Any], references: bool) -> tuple[str, Detector]:
+def _detector(
+    model: str | Detector | None,
+    options: dict[str, Any],
+    references: bool,
+    explain_with: str | None,
+    talking: dict[str, Any],
+) -> tuple[str, Detector]:
     """The name and the detector; raises UsageError for what cannot work with any sample."""
     if model is None:
         model = "memory" if references else "selfsim"
+    if isinstance(model, str) and explain_with is None:
+        card = detectors.CARDS.get(model)
+        if talking and card is not None and not card.explains:
+            raise UsageError(f"{', '.join(talking)}: {model} does not talk; {TALKS}")
+        options |= talking
+    elif talking and explain_with is None:
+        raise UsageError(f"options of a talker go with explain_with: set up {type(model).__name__} before it is given")
     if not isinstance(model, str):
         if options:
             raise UsageError(f"options go with the name of a model: set up {type(model).__name__} before it is given")
-        return type(model).__name__, model
-    detector = detectors.load(model, **options)
-    if not references and not _zero_shot(model):
-        raise NoReferences(
-            f"{model} needs references: name normal samples with --reference or in a sheet, "
-            f"or choose a zero-shot model (looktwice models)"
-        )
-    return model, detector
+        name, detector = type(model).__name__, model
+    else:
+        name, detector = model, detectors.load(model, **options)
+        if not references and not _zero_shot(model):
+            raise NoReferences(
+                f"{model} needs references: name normal samples with --reference or in a sheet, "
+                f"or choose a zero-shot model (looktwice models)"
+            )
+    if explain_with is None:
+        return name, detector
+    return f"{name} + {explain_with}", detectors.explained(detector, name, explain_with, **talking)
 
 
 def _zero_shot(model: str) -> bool:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from looktwice.errors import unknown_name
+from looktwice.errors import missing_extra, unknown_name
 
 
 class Registry(Mapping[str, str]):
@@ -23,9 +23,12 @@ class Registry(Mapping[str, str]):
         self._rows = dict(rows)
 
     def load(self, name: str) -> Any:
-        """Import and return what `name` stands for; raises UnknownName with the nearest known name."""
+        """Import and return what `name` stands for; raises UnknownName with the nearest known name, MissingExtra."""
         module, attribute = self.target(name).split(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise missing_extra(f"The {self.what} '{name}'", error) from error
 
     def target(self, name: str) -> str:
         """Return "module:attribute" of `name`; raises UnknownName."""

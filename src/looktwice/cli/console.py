@@ -26,13 +26,13 @@ SIGNS = {"anomalous": "▲", "unsure": "◆", "normal": "●", "failed": "✕"}
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn every expected error into one line on standard error and its exit code."""
-    from looktwice.errors import LookTwiceError
+    from looktwice.errors import LookTwiceError, StopRun
 
     try:
         yield
     except LookTwiceError as error:
         note(f"Error: {error}")
-        raise typer.Exit(FAILED if error.kind == "stopped" else USAGE) from error
+        raise typer.Exit(FAILED if isinstance(error, StopRun) else USAGE) from error
     except KeyboardInterrupt:
         note("Interrupted. What is finished is kept: run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
@@ -70,21 +70,24 @@ def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- progress
 
 
-def track(results: Generator[Result, None, None], total: int, quiet: bool = False) -> Generator[Result, None, None]:
+def track(
+    results: Generator[Result, None, None], total: int, quiet: bool = False, spent: Callable[[], str] = str
+) -> Generator[Result, None, None]:
     """Pass results through, showing progress and time left on standard error: a bar on a terminal, else lines.
 
-    Closing it closes `results` too: a stopped run then writes the report of what is there.
+    `spent` tells what the run has cost so far. Closing it closes `results` too: a stopped run then writes the report
+    of what is there.
     """
     with closing(results):
         if quiet:
             yield from results
         elif sys.stderr.isatty():
-            yield from _bar(results, total)
+            yield from _bar(results, total, spent)
         else:
-            yield from _lines(results, total)
+            yield from _lines(results, total, spent)
 
 
-def _bar(results: Iterable[Result], total: int) -> Iterator[Result]:
+def _bar(results: Iterable[Result], total: int, spent: Callable[[], str]) -> Iterator[Result]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -93,16 +96,17 @@ def _bar(results: Iterable[Result], total: int) -> Iterator[Result]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
         for result in results:
-            progress.update(task, advance=1, description=_short(printable(result.path)))
+            progress.update(task, advance=1, description=f"{_short(printable(result.path))} {spent()}")
             yield result
 
 
-def _lines(results: Iterable[Result], total: int) -> Iterator[Result]:
+def _lines(results: Iterable[Result], total: int, spent: Callable[[], str]) -> Iterator[Result]:
     start = time.monotonic()
     for number, result in enumerate(results, 1):
         left = duration((time.monotonic() - start) / number * (total - number))
         score = "" if result.score is None else f" {result.score:.3f}"
-        note(f"[{number}/{total}] {verdict(result)}{score} {result.path} ({left} left)")
+        cost = f"; {spent()}" if spent() else ""
+        note(f"[{number}/{total}] {verdict(result)}{score} {result.path} ({left} left{cost})")
         yield result
 
 

@@ -43,6 +43,12 @@ def inspect(
         str, typer.Option(help="Reports to write, of: html, jsonl, coco, ply, mp4.")
     ] = "html,jsonl,ply,mp4",
     option: flags.Options = None,
+    explain_with: flags.ExplainWith = None,
+    talker_option: flags.TalkerOptions = None,
+    base_url: flags.BaseUrl = None,
+    language: flags.Language = None,
+    verify: flags.Verify = False,
+    budget: flags.Budget = None,
     set: flags.Set = None,
     fps: Annotated[float | None, typer.Option(help="Video frames looked at per second.")] = None,
     count: Annotated[int | None, typer.Option(help="Video frames looked at, evenly spaced.")] = None,
@@ -69,6 +75,8 @@ def inspect(
             model,
             flags.spec_from(sheet, task, object, context, rule, reference),
             options=pairs(option or [], "--option"),
+            explain_with=explain_with,
+            talking=flags.talking_from(base_url, language, verify, budget, talker_option),
             out=out,
             threshold=threshold,
             calibration=Calibration.read(calibration) if calibration else None,
@@ -91,7 +99,7 @@ def carry_out(run: Inspection, json: bool = False) -> list[Result]:
     for message in run.messages:
         note(message)
     results = []
-    with closing(track(iter(run), len(run))) as tracked:
+    with closing(track(iter(run), len(run), spent=lambda: run.spent)) as tracked:
         for result in tracked:
             results.append(result)
             if json:

@@ -11,6 +11,7 @@ import typer
 
 from looktwice import __version__
 from looktwice.cli import benchmark, datasets
+from looktwice.cli.ask import ask
 from looktwice.cli.calibrate import calibrate
 from looktwice.cli.check import check
 from looktwice.cli.demo import demo
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspect images, point clouds and videos: whether something is wrong, where, and why.",
 )
-for command in (inspect, check, calibrate, report, models, demo, schema):
+for command in (inspect, ask, check, calibrate, report, models, demo, schema):
     app.command()(command)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(benchmark.app, name="benchmark")

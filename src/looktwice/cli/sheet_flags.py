@@ -22,6 +22,25 @@ Rules = Annotated[list[str] | None, typer.Option("--rule", help="A normality rul
 References = Annotated[list[str] | None, typer.Option("--reference", help="A normal sample: file, folder or glob; repeatable.")]  # fmt: skip  # noqa: E501
 Options = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the detector; repeatable.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for loading, such as image.max_pixels=1e8; repeatable.")]  # fmt: skip  # noqa: E501
+ExplainWith = Annotated[str | None, typer.Option("--explain-with", help="Chat model that puts the findings into words: openai:MODEL, hf:REPO.")]  # fmt: skip  # noqa: E501
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Address of another server that speaks OpenAI's protocol.")]  # fmt: skip  # noqa: E501
+Language = Annotated[str | None, typer.Option(help="Language a chat model answers in. Default: English.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Ask a chat model again in other ways; mark what does not hold.")]  # fmt: skip  # noqa: E501
+Budget = Annotated[float | None, typer.Option(min=0, help="Dollars a chat model may cost; the run stops before.")]
+TalkerOptions = Annotated[list[str] | None, typer.Option("--talker-option", help="KEY=VALUE for the chat model of --explain-with; repeatable.")]  # fmt: skip  # noqa: E501
+
+
+def talking_from(
+    base_url: str | None,
+    language: str | None,
+    verify: bool,
+    budget: float | None,
+    options: list[str] | None,
+) -> dict[str, Any]:
+    """What was said about the chat model."""
+    flags = {"base_url": base_url, "language": language, "verify": verify or None, "budget": budget}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return given | pairs(options or [], "--talker-option")
 
 
 def spec_from(

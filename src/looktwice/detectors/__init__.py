@@ -78,17 +78,40 @@ CARDS: Mapping[str, Card] = {
 def load(name: str, **options: Any) -> Detector:
     """Return the detector called `name`, not yet fitted.
 
-    Options are the fields of its config (`looktwice models NAME` lists them). Raises UnknownName for another
+    A talker's name, KIND:MODEL, is short for customizable-vlm with that talker. Options are the fields of its config
+    (`looktwice models NAME` lists them). Raises UnknownName for another
     name and UsageError for an option it does not have or a value out of range.
     """
+    if is_talker(name):
+        name, options = "customizable-vlm", {"talker": name, **options}
+    kind = DETECTORS.load(name)
+    detector: Detector = kind(_config(name, kind.Config, options))
+    return detector
+
+
+def explained(detector: Detector, name: str, talker: str, **options: Any) -> Detector:
+    """Return a detector whose findings a talker ("openai:gpt-4o") puts into words; options are those of the talker.
+
+    Raises UsageError for an option it does not have or a value out of range.
+    """
+    from looktwice.detectors.explained import Explained
+
+    config = _config(f"explaining {name}", Explained.Config, {"talker": talker, **options})
+    return Explained(detector, config, expert_name=name)
+
+
+def is_talker(name: str) -> bool:
+    """Whether a model's name is that of a talker, KIND:MODEL: it then inspects as customizable-vlm."""
+    return ":" in name
+
+
+def _config(name: str, kind: type[Any], options: Mapping[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    kind = DETECTORS.load(name)
     try:
-        detector: Detector = kind(kind.Config(**options))
+        return kind(**options)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(kind.Config.model_fields)
+        allowed = ", ".join(kind.model_fields)
         raise UsageError(f"{name} option '{where}': {first['msg']}. Its options: {allowed}") from error
-    return detector

@@ -43,6 +43,7 @@ KEPT = 24  # at most twice as many views, spread evenly over all, decide the lev
 FEW = 0.6  # the margin is wider by this over the references of a pose: few show little of what is normal
 ALONE = 4.0  # times wider is the margin where one reference is all there is: its copies vary less than parts do
 POSED = 24  # references kept for one pose: more cost time and hardly widen the tolerance
+ODD = 2.0  # times the middle strength of normal parts: a stronger one is odd and counts no more than this
 COPIES = 3  # moved, re-lit, noisy copies per reference, where one or two are all there is
 LOCAL = 0.6  # how far the unit of a place is its own rather than the picture's
 LIGHT = 0.2  # relative change of light that is evened out; more is a finding
@@ -202,11 +203,7 @@ class FittedMemory:
             for trial, (way, value) in judged:
                 strongest = found[way].get((view.source, trial), 0.0)
                 found[way][view.source, trial] = max(value, strongest)
-        # the highest of a few, a high quantile of many: one odd reference must not blind the detector
-        return {
-            way: max(float(np.quantile(values, 0.9 if len(values) > 10 else 1.0)), 1e-3) if values else 1.0
-            for way, values in ((way, list(parts.values())) for way, parts in found.items())
-        }
+        return {way: _level(list(parts.values())) for way, parts in found.items()}
 
     def _judge(self, view: _View) -> list[tuple[int, tuple[str, float]]]:
         """Strengths of a reference as the others see it."""
@@ -239,6 +236,14 @@ class _Look:
     score: float  # the same unit
     expected: np.ndarray | None  # (h, w, 3) uint8
     words: str
+
+
+def _level(strengths: list[float]) -> float:
+    """The highest of a few, a high quantile of many; one odd reference must not blind the detector."""
+    if not strengths:
+        return 1.0
+    high = float(np.quantile(strengths, 0.9 if len(strengths) > 10 else 1.0))
+    return max(min(high, ODD * float(np.median(strengths))), 1e-3)
 
 
 def _thinned(shown: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from looktwice import modalities
+from looktwice.errors import LookTwiceError
 from looktwice.records import Prediction, Sample, Spec, Views
 from looktwice.settings import Settings
 
@@ -25,6 +26,14 @@ class Detector(Protocol):
 
     def fit(self, spec: Spec, settings: Settings | None = None) -> Fitted:
         """Look once at the sheet (encode its prompts and references); raises NoReferences, BadFile."""
+
+
+@runtime_checkable
+class Attempting(Protocol):
+    """A fitted detector that can fail at one of a batch and still judge the others."""
+
+    def attempt(self, batch: Sequence[Views]) -> list[Prediction | LookTwiceError]:
+        """Judge each Views; in order, with the error in place of each that failed."""
 
 
 class Seen(Protocol):

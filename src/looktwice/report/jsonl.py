@@ -47,9 +47,13 @@ def append(path: Path | str, result: Result) -> None:
 
     Raises OSError when it cannot be written (disk full), BadFile when the file ends in half a line: call `repair`.
     """
-    path = Path(path)
     line = result.to_json().encode("utf-8") + b"\n"
     _check_line(line)
+    append_line(Path(path), line)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line of JSON as `append` does; raises as it does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
