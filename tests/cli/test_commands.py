@@ -29,7 +29,7 @@ def cli(*arguments, **options):
 
 # ---------------------------------------------------------------- quick start
 
-HEAVY = ["numpy", "scipy", "PIL", "jinja2", "yaml", "av", "trimesh", "tifffile", "torch"]
+HEAVY = ["numpy", "scipy", "PIL", "jinja2", "yaml", "av", "trimesh", "tifffile", "torch", "transformers", "openai"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_help_answers_in_half_a_second():
 
 def test_every_command_has_its_help():
     listed = cli("--help").stdout
-    for command in ("inspect", "check", "calibrate", "report", "models", "demo", "schema", "datasets"):
+    for command in ("inspect", "ask", "check", "calibrate", "report", "models", "demo", "schema", "datasets"):
         assert command in listed
         assert cli(command, "--help").exit_code == 0
 

@@ -12,8 +12,15 @@ every = pytest.mark.parametrize("name", DETECTORS)
 REFERENCES = [part(), seen_again(part(), (1, 1), 1.02)]
 
 
+TALKER = """fake:
+- {when: one word, choices: {Yes: 0.1, No: 0.9}}
+- {reply: {verdict: normal, description: Nothing.}}
+"""
+
+
 def fitted(name, spec=None):
-    return looktwice.load(name).fit(spec or spec_of(*REFERENCES), SMALL)
+    options = {"talker": TALKER} if CARDS[name].talks else {}
+    return looktwice.load(name, **options).fit(spec or spec_of(*REFERENCES), SMALL)
 
 
 def check(views, prediction):
@@ -175,7 +182,7 @@ def test_a_few_shot_detector_asks_for_references(name):
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.zero_shot])
 def test_a_zero_shot_detector_needs_no_references(name):
     views = views_of(noise_texture())
-    check(views, looktwice.load(name).fit(Spec(), SMALL).predict([views])[0])
+    check(views, fitted(name, Spec()).predict([views])[0])
 
 
 @every

@@ -29,6 +29,13 @@ app = typer.Typer(
 Runs = Annotated[list[Path], typer.Argument(help="Folders that 'benchmark predict' wrote.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes; the files are the same whatever their number.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="For answers in words: hf:REPO, hf:FOLDER or python:MODULE:FUNCTION.")
+]
+Judge = Annotated[
+    str | None, typer.Option(help="For answers in words: a chat model that gives 1 to 10, as openai:gpt-4o.")
+]
+JudgeOptions = Annotated[list[str] | None, typer.Option("--judge-option", help="KEY=VALUE for the judge; repeatable.")]
 LINES_EVERY = 5.0  # seconds between lines of progress where there is no terminal
 
 
@@ -42,12 +49,17 @@ def predict(
     shots: Annotated[str, typer.Option(help="References per category, such as 0,1,2,4 or full.")] = "0",
     seeds: Annotated[int, typer.Option(min=1, help="How many draws of the references.")] = 1,
     references: Annotated[
-        str, typer.Option(help="Draw them from: train; test (then left out of it); own (named by the data set).")
+        str,
+        typer.Option(help="Draw them from: train; test (then left out of it). Or as the data set names: own, similar."),
     ] = "train",
     categories: Annotated[str, typer.Option(help="Only these, such as bottle,cable.")] = "",
     limit: Annotated[int | None, typer.Option(min=2, help="At most so many samples a category, evenly spread.")] = None,
     task: Annotated[str, typer.Option(help="detect (scores and maps) or answer (questions).")] = "detect",
     question: Annotated[str, typer.Option(help="Asked about every sample, instead of the data set's own.")] = "",
+    history: Annotated[
+        bool | None,
+        typer.Option(help="Ask a sample's questions as one dialogue. Default: not where there are options."),
+    ] = None,
     maps: Annotated[str, typer.Option(help="How maps are kept: uint16, float32 (exact) or none.")] = "uint16",
     option: flags.Options = None,
     set: flags.Set = None,
@@ -72,6 +84,7 @@ def predict(
             split=split,
             task=task,
             question=question,
+            history=history,
             references=references,
             categories=_names(categories),
             shots=parse_shots(shots),
@@ -92,14 +105,35 @@ def score(
     workers: Workers = 1,
     partial: Annotated[bool, typer.Option("--partial", help="Score what there is of an unfinished run.")] = False,
     resamples: Annotated[int, typer.Option(min=1, help="Of the bootstrap behind intervals.")] = 1000,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of maps: with IoU and Dice at this score.")
+    ] = None,
+    reading: Annotated[
+        str, typer.Option(help="Of answers: strict, or published (as the authors' scripts read).")
+    ] = "strict",
+    encoder: Encoder = None,
+    judge: Judge = None,
+    judge_option: JudgeOptions = None,
 ) -> None:
-    """Turn the files of runs into numbers: scores.json in each run. No model is run."""
+    """Turn the files of runs into numbers: scores.json in each run. The model that was judged is not run."""
     with one_line_errors():
+        from looktwice.benchmark.language import opened
         from looktwice.benchmark.report import render, tables
         from looktwice.benchmark.score import score as compute
 
+        encode, chat, threads = opened(encoder, judge, pairs(judge_option or [], "--judge-option"))
         for run in runs:
-            scores = compute(run, workers=workers, partial=partial, resamples=resamples)
+            scores = compute(
+                run,
+                workers=workers,
+                partial=partial,
+                resamples=resamples,
+                threshold=threshold,
+                reading=reading,  # type: ignore[arg-type]  # checked there
+                encode=encode,
+                judge=chat,
+                threads=threads,
+            )
             typer.echo(render(tables([scores], published=False), "paper"))
             typer.echo(f"Scores: {printable(str(run / 'scores.json'))}")
 
@@ -111,6 +145,7 @@ def table(
     metrics: Annotated[str, typer.Option(help="Only these, such as image_auroc,pro.")] = "",
     published: Annotated[bool, typer.Option(help="With the published figures of the data set.")] = True,
     summary: Annotated[bool, typer.Option("--summary", help="Without the tables by category.")] = False,
+    defects: Annotated[bool, typer.Option("--defects", help="Also by kind of defect.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
 ) -> None:
     """Print tables of runs, with published figures beside ours and marked as published."""
@@ -120,7 +155,7 @@ def table(
         from looktwice.report.atomic import write_atomically
 
         scored = [read_scores(run) for run in runs]
-        made = tables(scored, metrics=_names(metrics), published=published, categories=not summary)
+        made = tables(scored, metrics=_names(metrics), published=published, categories=not summary, defects=defects)
         text = render(made, style)
         if out is None:
             typer.echo(text, nl=False)
@@ -159,7 +194,9 @@ def gallery(
 def compare(
     a: Annotated[Path, typer.Argument(help="A run.")],
     b: Annotated[Path, typer.Argument(help="Another run on the same data set, or the same one.")],
-    metric: Annotated[str, typer.Option(help="image_auroc, image_ap or image_f1_max.")] = "image_auroc",
+    metric: Annotated[
+        str, typer.Option(help="image_auroc, image_ap, image_f1_max, aupimo; of answers accuracy, rouge_l.")
+    ] = "image_auroc",
     shots_a: Annotated[str | None, typer.Option(help="Which shots of A, where it has several.")] = None,
     shots_b: Annotated[str | None, typer.Option(help="Which shots of B, where it has several.")] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
@@ -216,7 +253,7 @@ def show_recipes(json: Json = False) -> None:
     with one_line_errors():
         from looktwice.benchmark.recipes import load_recipe, names
         from looktwice.cli.console import table as print_table
-        from looktwice.detectors import DETECTORS
+        from looktwice.detectors import DETECTORS, is_talker
 
         recipes = {name: load_recipe(name) for name in names()}
         if json:
@@ -227,7 +264,13 @@ def show_recipes(json: Json = False) -> None:
             )
             return
         rows = [
-            [name, one.protocol, one.model, "yes" if one.model in DETECTORS else "no", one.title]
+            [
+                name,
+                one.protocol,
+                one.model,
+                "yes" if one.model in DETECTORS or is_talker(one.model) else "no",
+                one.title,
+            ]
             for name, one in recipes.items()
         ]
         print_table(["recipe", "protocol", "model", "can be run", "title"], rows)
@@ -241,10 +284,14 @@ def run(
     option: flags.Options = None,
     limit: Annotated[int | None, typer.Option(min=2, help="At most so many samples a category: a trial.")] = None,
     workers: Workers = 1,
+    encoder: Encoder = None,
+    judge: Judge = None,
+    judge_option: JudgeOptions = None,
     style: Annotated[str, typer.Option(help="paper, markdown, latex, csv or html.")] = "paper",
 ) -> None:
     """Carry out a recipe: predict, score, and put what was published beside what came out."""
     with one_line_errors():
+        from looktwice.benchmark.language import opened
         from looktwice.benchmark.recipes import load_recipe, outcome, run_recipe
         from looktwice.benchmark.report import outcome_table, render, tables
 
@@ -253,6 +300,7 @@ def run(
         folder = out or Path("runs") / Path(recipe).stem
         for words in filter(None, [chosen.trained_on and f"wants weights trained on {chosen.trained_on}", chosen.note]):
             typer.echo(f"Note: {words}", err=True)
+        encode, chat, threads = opened(encoder, judge, pairs(judge_option or [], "--judge-option"))
         with _progress() as progress:
             carried = list(
                 run_recipe(
@@ -263,14 +311,41 @@ def run(
                     limit=limit,
                     workers=workers,
                     progress=progress,
+                    encode=encode,
+                    judge=chat,
+                    threads=threads,
                 )
             )
+        for learned in dict.fromkeys(one.learned for one in carried if one.learned):
+            typer.echo(f"Note: judged are the classes not to learn from: {', '.join(learned)}", err=True)
         made = tables([one.scores for one in carried], published=False, categories=False)
         if chosen.expect:
             made.append(outcome_table(chosen.title, outcome(chosen, carried)))
         typer.echo(render(made, style), nl=False)
         typer.echo(f"Runs: {printable(str(folder))}", err=True)
         raise typer.Exit(FAILED if any(one.scores["samples"]["failed"] for one in carried) else DONE)
+
+
+@app.command()
+def split(
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set, see 'looktwice datasets'.")],
+    root: Annotated[Path, typer.Option(help="Folder that holds your copy; for 'folder' also a CSV.")],
+    train: Annotated[int, typer.Option(min=1, help="How many classes are learned from; the others are judged.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    variant: Annotated[str | None, typer.Option(help="Which way to read the data set, where it has several.")] = None,
+    json: Json = False,
+) -> None:
+    """Split the classes of a data set at random: to learn from, and to judge (cross-category). No class is in both."""
+    with one_line_errors():
+        from looktwice.benchmark.plan import class_split
+        from looktwice.benchmark.recipes import categories_of
+
+        learned, judged = class_split(categories_of(dataset, root, variant), train, seed)
+        if json:
+            typer.echo(json_module.dumps({"train": learned, "test": judged}, ensure_ascii=False, indent=1))
+        else:
+            typer.echo(f"learn from  {','.join(learned)}")
+            typer.echo(f"judge       {','.join(judged)}")
 
 
 # ---------------------------------------------------------------- what is typed

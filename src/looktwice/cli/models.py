@@ -43,6 +43,8 @@ def _weights(name: str) -> str:
     from looktwice.detectors import CARDS
 
     card = CARDS[name]
+    if card.talks:
+        return "a chat model"
     if not card.weights:
         return "none needed"
     return ", ".join(card.weights) + (" (present)" if card.ready else " (missing)")

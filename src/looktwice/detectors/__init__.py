@@ -21,6 +21,7 @@ DETECTORS = Registry(
     {
         "memory": "looktwice.detectors.memory:Memory",
         "selfsim": "looktwice.detectors.selfsim:SelfSim",
+        "customizable-vlm": "looktwice.detectors.customizable_vlm:CustomizableVlm",
     },
     listing="looktwice models",
 )
@@ -39,6 +40,7 @@ class Card:
     explains: bool
     good_for: str
     bad_for: str
+    talks: bool = False  # needs a chat model: --option talker=KIND:MODEL
     weights: tuple[str, ...] = ()  # paths inside the package, or names on a hub; none: needs no weights
 
     @property
@@ -71,6 +73,18 @@ CARDS: Mapping[str, Card] = {
         explains=False,
         good_for="textures, repeated structure, and videos of like parts, when no good example is at hand",
         bad_for="a normal feature that stands alone (a logo, one hole) is reported and drowns fainter defects; confidence is low",
+    ),
+    "customizable-vlm": Card(
+        summary="asks a chat model that is told the sheet and shown the references",
+        paper="Xu et al. (arXiv 2403.11083, 2024)",
+        modalities=ALL,
+        zero_shot=True,
+        few_shot=True,
+        localises=True,
+        explains=True,
+        talks=True,
+        good_for="rules in words, parts that vary freely, defects of meaning, and reasons a person can read",
+        bad_for="small defects in large pictures, exact places, and runs that must cost nothing",
     ),
 }
 

@@ -45,6 +45,7 @@ class Retaking(Protocol):
 MODALITIES = Registry(
     "modality",
     {
+        "series": "looktwice.modalities.series:Series",
         "point_cloud": "looktwice.modalities.point_cloud:PointCloud",
         "video": "looktwice.modalities.video:Video",
         "image": "looktwice.modalities.image:Image",
