@@ -53,7 +53,7 @@ def write_run(folder: Path, count: int, side: int) -> None:
         shift = 7 * (i // DISTINCT)
         values, mask = np.roll(values, shift, 0), np.roll(mask, shift, 0)
         line = {
-            "id": str(i), "path": str(i), "category": "made", "label": i % 2, "modality": "image",
+            "id": str(i), "path": str(i), "category": "made", "label": i % 2, "modality": "image", "defect_type": "",
             "size": [side, side], "score": float(values.max()), "error": None,
             "map": {"kind": "uint16", "shape": [side, side]}, "truth": {"shape": [side, side]},
         }  # fmt: skip

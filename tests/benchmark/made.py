@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel
 
-from looktwice.records import Prediction, Spec, Views
+from looktwice.errors import BadFile, LookTwiceError
+from looktwice.records import Explanation, Prediction, Spec, Views
 from looktwice.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
@@ -20,7 +21,10 @@ import miniatures
 __all__ = [
     "Bright",
     "Choosy",
+    "Refused",
     "Talker",
+    "Told",
+    "Trying",
     "bright",
     "choosy",
     "files_of",
@@ -29,6 +33,7 @@ __all__ = [
     "mvtec",
     "picture",
     "talker",
+    "told",
 ]
 
 SIZE = (40, 48)
@@ -117,14 +122,62 @@ class Choosy(Bright):
 class Talker(Bright):
     """Answers: yes to bright pictures, A to choices."""
 
-    def look(self, views: Views) -> Talker:
-        self.score = float(views.images.mean())
-        return self
+    def look(self, views: Views) -> Look:
+        return Look(views)
+
+
+class Look:
+    """One thing that was looked at."""
+
+    def __init__(self, views: Views) -> None:
+        self.views = views
+        self.asked = 0
 
     def ask(self, question: str) -> str:
+        self.asked += 1
         if "letter" in question:
             return "A"
-        return "Yes, a dent." if self.score > 127 else "No."
+        if "how many" in question:
+            return f"{self.asked} asked, {len(self.views.images)} shown"
+        return "Yes, a dent." if self.views.images.mean() > 127 else "No."
+
+
+class Refused(LookTwiceError):
+    """What a talker says that was given a wrong key."""
+
+    kind = "talker_refused_key"
+
+
+class Trying(Bright):
+    """Judges each of a batch or says why not; `batches` counts what it was asked."""
+
+    batches: ClassVar[list[int]] = []
+    error: LookTwiceError = BadFile("unreadable", "it", "I cannot say")
+
+    def attempt(self, batch: Sequence[Views]) -> list[Prediction | LookTwiceError]:
+        self.batches.append(len(batch))
+        return [self.error if views.images[0, 0, 0, 0] == 255 else self._one(views) for views in batch]
+
+    def predict(self, batch: Sequence[Views]) -> list[Prediction]:
+        raise AssertionError("attempt is there to be asked")
+
+
+class Told(Bright):
+    """Repeats what it was told of the thing."""
+
+    def fit(self, spec: Spec, settings: Settings | None = None) -> Told:
+        fitted = Told(self.config)
+        fitted.words = spec.object
+        return fitted
+
+    def predict(self, batch: Sequence[Views]) -> list[Prediction]:
+        explanation = Explanation(description=self.words)
+        return [one.model_copy(update={"explanation": explanation}) for one in super().predict(batch)]
+
+
+def told(name: str, **options: Any) -> Told:
+    """In place of detectors.load."""
+    return Told(Config(**options))
 
 
 def bright(name: str, **options: Any) -> Bright:

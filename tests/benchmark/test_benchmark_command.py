@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.made import files_of, lids, miniatures
+from benchmark.made import files_of, lids, miniatures, talker
+from looktwice.benchmark.plan import make_plan
+from looktwice.benchmark.predict import predict
 from looktwice.cli.benchmark import app
 from looktwice.data import load_dataset
 
@@ -82,6 +84,39 @@ def test_a_miniature_of_mvtec_is_judged(tmp_path: Path) -> None:
     assert files_of(tmp_path / "run") == before
 
 
+def test_classes_are_split_to_learn_from_and_to_judge(tmp_path: Path) -> None:
+    miniatures.build(load_dataset("mvtec_loco"), tmp_path / "mini")
+    flags = ("split", "-d", "mvtec_loco", "--root", tmp_path / "mini", "--train", 3)
+    out, _ = ran(*flags)
+    learned, judged = (set(line.split()[-1].split(",")) for line in out.splitlines())
+    assert (len(learned), len(judged), learned & judged) == (3, 2, set())
+    out, _ = ran(*flags, "--json")
+    assert json.loads(out) == {"train": sorted(learned), "test": sorted(judged)}
+    ran("predict", "-m", "selfsim", "-d", "mvtec_loco", "--root", tmp_path / "mini", "--categories", ",".join(judged),
+        "--option", "size=64", "--out", tmp_path / "run")  # fmt: skip
+    ran("score", tmp_path / "run", "--threshold", 0.5)
+    out, _ = ran("table", tmp_path / "run", "--summary", "--defects", "--no-published")
+    assert "pixel IoU" in out
+    assert "logical_anomalies" in out
+    assert "mean" in out
+
+
+def test_answers_are_scored_by_an_encoder_and_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    miniatures._visa_dr(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="visa_dr", split="reasoning", task="answer")
+    predict(plan, tmp_path / "data", tmp_path / "run", load=talker)
+    (tmp_path / "judge.yaml").write_text('default: "Score: 4"\n')
+    (tmp_path / "words_of_mine.py").write_text("def ones(texts):\n    return [[1.0, 2.0]] * len(texts)\n")
+    out, _ = ran("score", "run", "--encoder", "python:words_of_mine:ones", "--judge", "fake:judge.yaml")
+    assert "GPT-score by fake:judge.yaml" in out
+    assert "SBERT is the cosine of sentences encoded by python:words_of_mine:ones" in out
+    metrics = json.loads((tmp_path / "run/scores.json").read_text())["means"][0]["metrics"]
+    assert (metrics["gpt_score"], round(metrics["sbert"], 6)) == (4, 1)
+    out, _ = ran("compare", "run", "run", "--metric", "rouge_l", "--resamples", 100)
+    assert "no difference shown" in out
+
+
 def test_a_bad_picture_is_counted_and_the_exit_code_says_so(tmp_path: Path) -> None:
     lids(tmp_path / "lids", 2, 2)
     (tmp_path / "lids/good/1.png").write_bytes(b"no picture")
@@ -117,6 +152,10 @@ def test_the_default_folder_is_named_after_the_run(own: Path, tmp_path: Path, mo
         ("run vmad-table1-vmd", "Did you mean 'vmad-table1-vmad'"),
         ("run memory-full-mvtec_ad", "--root mvtec_ad=DIR"),
         ("compare nowhere nowhere", "no such run"),
+        ("split -d mvtec_ad --root nowhere --train 3", "nowhere: no such folder"),
+        ("score empty --judge opnai:gpt-4o", "Did you mean 'openai'"),
+        ("score empty --encoder bert", "an encoder is hf:REPO, hf:FOLDER or python:MODULE:FUNCTION"),
+        ("score empty --judge-option x", "--judge-option takes KEY=VALUE"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

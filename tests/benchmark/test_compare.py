@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from benchmark.made import bright, lids, mvtec
+from benchmark.made import bright, lids, miniatures, mvtec, talker
 from looktwice.benchmark.compare import compare
 from looktwice.benchmark.measures import OverCategories
 from looktwice.benchmark.plan import make_plan
 from looktwice.benchmark.predict import predict
+from looktwice.benchmark.score import score
 from looktwice.benchmark.store import Run, UnitPlan, _json_line
 from looktwice.errors import UnknownName, UsageError
 from looktwice.metrics import auroc, paired_bootstrap
@@ -95,3 +99,92 @@ def test_runs_that_cannot_be_compared_say_why(runs: tuple[Run, Run], tmp_path: P
     other = predict(make_plan(model="fake", dataset="folder"), tmp_path / "lids", tmp_path / "o", load=bright).run
     with pytest.raises(UsageError, match="differ in their dataset: mvtec_ad and folder"):
         compare(runs[0], other, shots_a=1)
+
+
+# ---------------------------------------------------------------- other figures than those of scores
+
+
+def told(tmp_path: Path, rows: list[tuple[str, int]], name: str, dataset: str = "folder", **fields: object) -> Run:
+    """A run of answers on pictures of these greys."""
+    for file, grey in rows:
+        path = tmp_path / "data" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 24, 3), grey, np.uint8)).save(path)
+    plan = make_plan(model="fake", dataset=dataset, task="answer", **fields)
+    return predict(plan, tmp_path / "data", tmp_path / name, load=talker).run
+
+
+def changed(run: Run, out: Path, answer: str, of: int) -> Run:
+    """The same run with another answer about the first `of` samples."""
+    shutil.copytree(run.folder, out)
+    for unit in run.units:
+        rows = run.rows(unit)
+        for row in rows[:of]:
+            row["answers"] = [{**one, "answer": answer} for one in row["answers"]]
+        (out / "units" / unit.name / "samples.jsonl").write_bytes(b"".join(_json_line(row) for row in rows))
+    return Run(out)
+
+
+def test_answers_are_compared_by_their_accuracy(tmp_path: Path) -> None:
+    rows = [(f"good/{i}.png", 20) for i in range(8)] + [(f"bad/{i + 8}.png", 220) for i in range(8)]
+    right = told(tmp_path, rows, "right", question="Any defect?")
+    wrong = changed(right, tmp_path / "wrong", "Hmm.", of=16)
+    half = changed(right, tmp_path / "half", "Hmm.", of=1)
+    found = compare(right, wrong, metric="accuracy", resamples=200)
+    assert (found.rows[-1].result.a, found.rows[-1].result.b, found.rows[-1].words) == (1.0, 0.0, "better")
+    found = compare(right, half, metric="accuracy", resamples=200)
+    assert found.rows[-1].result.b == score(half)["means"][0]["metrics"]["accuracy"] == 15 / 16
+    assert found.rows[-1].words == "no difference shown at this sample size"
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare(right, wrong)  # they have no scores
+
+
+def test_all_questions_about_one_picture_are_drawn_together(tmp_path: Path) -> None:
+    miniatures._mmad(tmp_path / "data")
+    path = tmp_path / "data/mmad.json"
+    content = json.loads(path.read_text())
+    first = next(iter(content.values()))
+    first["conversation"] += first["conversation"] * 3  # 4 of 7 questions are about one picture
+    path.write_text(json.dumps(content))
+    plan = make_plan(model="fake", dataset="mmad", task="answer")
+    right = predict(plan, tmp_path / "data", tmp_path / "right", load=talker).run
+    wrong = changed(right, tmp_path / "wrong", "B", of=1)
+    found = compare(right, wrong, metric="accuracy", resamples=100)
+    visa = next(row for row in found.rows if row.category == "VisA/candle")
+    assert visa.samples == 2
+    assert visa.result.b == next(
+        one["metrics"]["accuracy"] for one in score(wrong)["categories"] if one["category"] == "VisA/candle"
+    )
+    assert visa.result.b == 1 / 5
+
+
+def test_words_and_pixels_are_compared_by_the_figures_that_scoring_gives(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    for metric in ("aupimo",):
+        found = compare(*runs, metric=metric, shots_a=1, shots_b=1, resamples=50)
+        for run, side in zip(runs, ("a", "b"), strict=True):
+            summary = score(run, resamples=10)["summary"]
+            wanted = {row["category"]: row["metrics"][metric]["mean"] for row in summary if row["shots"] == 1}
+            for row in found.rows:
+                assert getattr(row.result, side) == pytest.approx(wanted[row.category])
+    miniatures._visa_dr(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="visa_dr", split="reasoning", task="answer")
+    said = predict(plan, tmp_path / "data", tmp_path / "said", load=talker).run
+    other = changed(said, tmp_path / "other", "It may leak.", of=1)
+    found = compare(other, said, metric="rouge_l", resamples=50)
+    assert found.rows[-1].result.a == pytest.approx(score(other)["means"][0]["metrics"]["rouge_l"])
+    assert found.rows[-1].result.difference > 0
+
+
+def test_what_other_references_would_change_is_said(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    notes = compare(*runs, shots_a=1, shots_b=2, resamples=20).notes
+    assert "A is the mean over 2 draws of references; the interval is over samples, not over draws" in notes
+    root = mvtec(tmp_path / "again", ("bottle",))
+    made = [
+        predict(
+            make_plan(model="fake", dataset="mvtec_ad", categories=("bottle",), shots=(shots,)), root,
+            tmp_path / f"shots{shots}", load=bright,
+        ).run
+        for shots in (0, 1)
+    ]  # fmt: skip
+    notes = compare(*made, resamples=20).notes
+    assert [note[:36] for note in notes] == ["B is one draw of references; the int"]

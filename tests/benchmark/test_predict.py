@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from benchmark.made import bright, choosy, files_of, lids, miniatures, mvtec, picture
-from looktwice.benchmark.plan import class_split, draw, make_plan, prepare, thinned
-from looktwice.benchmark.predict import RunStopped, predict
+from benchmark.made import Refused, Trying, bright, choosy, files_of, lids, miniatures, mvtec, picture, talker, told
+from looktwice import detectors, modalities
+from looktwice.benchmark.plan import class_split, draw, make_plan, option_files, prepare, thinned, versions
+from looktwice.benchmark.predict import Worker, default_folder, predict
 from looktwice.benchmark.store import MAP_ERROR, Run, decode_map, decode_truth, encode_map, encode_truth
 from looktwice.data import load_dataset
-from looktwice.data.items import Item, load_item
-from looktwice.errors import BadFile, UnknownName, UsageError
-from looktwice.records import resize_map
+from looktwice.data.items import Item, Question, load_item
+from looktwice.errors import BadFile, StopRun, UnknownName, UsageError
+from looktwice.records import Prediction, Spec, resize_map
 
 FEW = {"model": "fake", "dataset": "mvtec_ad", "categories": ("bottle", "cable"), "shots": (1, 2), "seeds": 2}
 
@@ -222,7 +224,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from benchmark.made import Bright, bright\n"
         "from looktwice.benchmark.plan import make_plan\n"
-        "from looktwice.benchmark.predict import RunStopped, predict\n"
+        "from looktwice.benchmark.predict import predict\n"
         "def progress(done, total, words):\n"
         "    print(done, flush=True)\n"
         "    time.sleep(0.05)\n"
@@ -276,7 +278,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunStopped, match=r"No space left on device\. What is finished is kept"):
+    with pytest.raises(StopRun, match=r"No space left on device\. What is finished is kept"):
         predict(make_plan(**FEW), root, tmp_path / "run", batch=3, load=bright)
     monkeypatch.undo()
     outcome = predict(make_plan(**FEW), root, tmp_path / "run", batch=3, load=bright)
@@ -357,7 +359,7 @@ def test_categories_that_a_copy_lacks_are_said(root: Path) -> None:
         ({"variant": "new"}, "Expected variant of mvtec_ad"),
         ({"shots": (-1,)}, "cannot be negative"),
         ({"shots": ()}, "at least one number of references"),
-        ({"references": "somewhere"}, "references: Input should be 'train', 'test' or 'own'"),
+        ({"references": "somewhere"}, "references: Input should be 'train', 'test', 'own' or 'similar'"),
         ({"shots": ("full",), "references": "test"}, "cannot be drawn from the judged part"),
     ],
 )
@@ -400,3 +402,228 @@ def test_own_references_are_those_that_the_data_set_names(tmp_path: Path) -> Non
     outcome = predict(plan, tmp_path / "list.csv", tmp_path / "run", load=load)
     assert outcome.failed == 0
     assert [[Path(r).name for r in one] for one in seen] == [["1.png"], ["3.png"], ["1.png", "2.png"], ["3.png"]]
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def asked_of(root: Path, out: Path, **fields: object) -> list[list[str]]:
+    outcome = predict(make_plan(model="fake", task="answer", **fields), root, out, load=talker)
+    assert outcome.failed == 0
+    rows = [row for unit in outcome.run.units for row in outcome.run.rows(unit)]
+    return [[answer["answer"] for answer in row["answers"]] for row in rows]
+
+
+def test_a_dialogue_keeps_what_was_said_and_options_are_asked_one_by_one(tmp_path: Path) -> None:
+    rows = ["path,label,question,answer", "1.png,0,how many?,one"]
+    picture(tmp_path / "1.png", 1)
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    assert asked_of(tmp_path / "list.csv", tmp_path / "a", dataset="folder") == [["1 asked, 1 shown"]]
+    options = (("A", "one"), ("B", "two"))
+    several = [Question("how many?", "A", options), Question("how many so far?", "B", options)]
+    views = next(modalities.views(modalities.load(tmp_path / "1.png")))
+    for history, numbers in ((None, "11"), (True, "12"), (False, "11")):
+        worker = Worker(make_plan(model="fake", dataset="folder", task="answer", history=history), talker)
+        said = worker._said(worker.detector, views, several)
+        assert [text[0] for text in said] == ["A", "A"]  # "letter" is in the text of options
+        plain = [Question(one.text) for one in several]
+        said = worker._said(worker.detector, views, plain)
+        assert "".join(text[0] for text in said) == ("12" if history is None else numbers)
+
+
+def test_of_a_dialogue_the_users_turns_are_asked_and_the_answers_are_references(tmp_path: Path) -> None:
+    miniatures._anomaly_instruct(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="anomaly_instruct", split="train", task="answer")
+    outcome = predict(plan, tmp_path / "data", tmp_path / "run", load=talker)
+    rows = [row for unit in outcome.run.units for row in outcome.run.rows(unit)]
+    assert [row["answers"][0]["question"] for row in rows] == ["Is the pot whole?"] * 2
+    assert [row["answers"][0]["reference"] for row in rows] == ["No, it leaks."] * 2
+    found = asked_of(tmp_path / "data", tmp_path / "b", dataset="anomaly_instruct", split="train", question="how many?")
+    assert sorted(found) == [["1 asked, 1 shown"], ["1 asked, 2 shown"]]  # one is shown from two sides
+
+
+def test_similar_references_are_not_the_random_ones(tmp_path: Path) -> None:
+    miniatures._mmad(tmp_path / "data")
+    content = json.loads((tmp_path / "data/mmad.json").read_text())
+    for one in content.values():
+        one["random_templates"] = []
+    (tmp_path / "data/mmad.json").write_text(json.dumps(content))
+    for references, failed in (("similar", 0), ("own", 4)):
+        plan = make_plan(model="fake", dataset="mmad", task="answer", references=references, shots=(1,))
+        outcome = predict(plan, tmp_path / "data", tmp_path / references, load=talker)
+        assert (outcome.samples, outcome.failed) == (4, failed)
+
+
+# ---------------------------------------------------------------- detectors that fail in their own way
+
+
+def white(root: Path) -> None:
+    """One picture that the fakes do not like."""
+    pixels = np.full((40, 48, 3), 255, np.uint8)
+    miniatures.Image.fromarray(pixels).save(root / "bottle/test/good/002.png")
+
+
+def test_a_detector_that_can_fail_at_one_of_a_batch_is_asked_once(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "data", ("bottle",))
+    white(root)
+    Trying.batches.clear()
+    plan = make_plan(model="fake", dataset="mvtec_ad", categories=("bottle",))
+    outcome = predict(plan, root, tmp_path / "run", batch=9, load=lambda name, **options: Trying())
+    assert Trying.batches == [9]
+    assert outcome.failed == 1
+    row = next(row for row in outcome.run.rows(outcome.run.units[0]) if row["error"])
+    assert row["error"] == {"kind": "unreadable", "message": "it: I cannot say"}
+
+
+def test_what_every_further_sample_would_meet_stops_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "data", ("bottle",))
+    white(root)
+    plan = make_plan(model="fake", dataset="mvtec_ad", categories=("bottle",))
+
+    def refusing(name: str, **options: object) -> Trying:
+        made = Trying()
+        made.fit = lambda *_: made  # type: ignore[method-assign]
+        made.error = Refused("the key was refused")
+        return made
+
+    with pytest.raises(StopRun, match=r"the key was refused\. What is finished is kept: run the same command again"):
+        predict(plan, root, tmp_path / "run", batch=3, load=refusing)
+    assert 0 < Run(tmp_path / "run").unfinished()[0] < 9
+    assert predict(plan, root, tmp_path / "run", batch=3, load=bright).failed == 0
+
+
+def test_an_answer_that_does_not_fit_the_question_is_a_failure(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "data", ("bottle",), good=1, bad=1)
+
+    def loading(answer: object) -> object:
+        def load(name: str, **options: object) -> object:
+            made = bright(name)
+            made.fit = lambda *_: made  # type: ignore[method-assign]
+            made.predict = lambda batch: answer  # type: ignore[method-assign,return-value]
+            return made
+
+        return load
+
+    plan = make_plan(model="fake", dataset="mvtec_ad", categories=("bottle",))
+    wrong = Prediction(score=0.5, anomaly_map=np.zeros((1, 3, 3), np.float32))
+    for number, (answer, words) in enumerate(
+        (([], "gave 0 predictions for 1 samples"), ([wrong], "anomaly_map of shape"))
+    ):
+        outcome = predict(plan, root, tmp_path / str(number), load=loading(answer))
+        assert outcome.failed == 2
+        assert words in outcome.run.rows(outcome.run.units[0])[0]["error"]["message"]
+
+
+# ---------------------------------------------------------------- what a run is known by
+
+
+def test_other_weights_under_the_same_name_are_another_run(root: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+
+    def load(name: str, **options: object) -> object:
+        return bright(name)
+
+    plan = make_plan(**{**FEW, "options": {"weights": str(weights), "level": "0.5"}})
+    weights.write_bytes(b"one")
+    predict(plan, root, tmp_path / "run", load=load)
+    assert list(json.loads((tmp_path / "run/recipe.json").read_text())["files"]) == ["weights"]
+    weights.write_bytes(b"two")
+    with pytest.raises(UsageError, match=r"another run \(the file of the option weights"):
+        predict(plan, root, tmp_path / "run", load=load)
+
+
+def test_a_large_file_is_known_by_its_size_and_parts_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("looktwice.benchmark.plan.WHOLE", 1000)
+    monkeypatch.setattr("looktwice.benchmark.plan.SAMPLED", 100)
+    path = tmp_path / "model.bin"
+    rng = np.random.default_rng(0)
+    data = bytearray(rng.integers(0, 256, 1600, np.uint8).tobytes())
+    hashes = set()
+    for change in (None, 0, 1599, 800):
+        if change is not None:
+            data[change] ^= 1
+        path.write_bytes(bytes(data))
+        hashes.add(option_files({"talker": f"hf:{path}"})["talker"])
+        assert option_files({"talker": f"hf:{tmp_path}"}).keys() == {"talker"}
+    assert len(hashes) == 4
+    assert option_files({"weights": "nowhere.bin", "base_url": "http://x/y", "size": 3}) == {}
+
+
+def test_the_versions_are_those_of_what_the_detector_is_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    core = {"looktwice", "python", "numpy", "scipy", "pillow", "pydantic"}
+    assert set(versions(detectors.load("memory"))) == core  # though torch is loaded in this process
+    layers, heavy = types.ModuleType("looktwice.layers"), types.ModuleType("looktwice.heavy")
+    layers.Tensor = torch.Tensor  # type: ignore[attr-defined]
+    heavy.layers = layers  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "looktwice.layers", layers)
+    monkeypatch.setitem(sys.modules, "looktwice.heavy", heavy)
+    kind = type("Heavy", (), {"__module__": "looktwice.heavy"})
+    assert set(versions(kind())) == core | {"torch"}
+    for called, more in (("hf:owner/name", {"torch", "transformers"}), ("openai:gpt-4o", set())):
+        made = bright("fake")
+        made.config = types.SimpleNamespace(talker=called)  # type: ignore[assignment]
+        assert set(versions(made)) == core | more
+
+
+def test_the_default_folder_of_a_talker_is_one_folder(root: Path) -> None:
+    work = prepare(make_plan(**{**FEW, "model": "hf:owner/name"}), root, bright)
+    assert default_folder(work).parent == Path("runs")
+    assert default_folder(work).name.startswith("hf-owner-name-mvtec_ad-")
+
+
+# ---------------------------------------------------------------- what is known of a category
+
+
+def specs_of(root: Path, out: Path, sheets: Path | None) -> list[Spec]:
+    seen: list[Spec] = []
+
+    def load(name: str, **options: object) -> object:
+        made = bright(name)
+        fit = made.fit
+        made.fit = lambda spec, settings=None: (seen.append(spec), fit(spec))[1]  # type: ignore[method-assign]
+        return made
+
+    predict(make_plan(**{**FEW, "shots": (1,), "seeds": 1}), root, out, sheets=sheets, load=load)
+    return seen
+
+
+def test_without_a_sheet_the_name_of_the_category_is_all_that_is_known(root: Path, tmp_path: Path) -> None:
+    bottle, cable = specs_of(root, tmp_path / "run", None)
+    assert (bottle.object, cable.object) == ("bottle", "cable")
+    assert len(bottle.references) == 1
+    assert (bottle.rules, bottle.context) == ((), "")
+    assert "sheets" not in json.loads((tmp_path / "run/recipe.json").read_text())
+
+
+def test_a_sheet_for_each_category_or_one_for_all_is_told_and_is_part_of_the_run(root: Path, tmp_path: Path) -> None:
+    sheets = tmp_path / "sheets"
+    sheets.mkdir()
+    picture(sheets / "mine.png", 1)
+    for name in ("bottle", "cable"):
+        (sheets / f"{name}.yaml").write_text(
+            f"task: Judge the {name}.\nobject: a {name} from above\nrules: [The {name} is whole.]\n"
+            "references: mine.png\n"
+        )
+    bottle, cable = specs_of(root, tmp_path / "run", sheets)
+    assert (bottle.task, cable.rules[0].text) == ("Judge the bottle.", "The cable is whole.")
+    assert [Path(one).parts[-3:-1] for one in bottle.references] == [("train", "good")]  # drawn, not the sheet's own
+    assert json.loads((tmp_path / "run/recipe.json").read_text())["sheets"]["cable"]["object"] == "a cable from above"
+    (sheets / "cable.yaml").write_text("object: another cable\n")
+    with pytest.raises(UsageError, match=r"holds another run \(the sheet of cable\)"):
+        specs_of(root, tmp_path / "run", sheets)
+    for one in specs_of(root, tmp_path / "one", sheets / "bottle.yaml"):
+        assert one.object == "a bottle from above"
+    (sheets / "cable.yaml").unlink()
+    with pytest.raises(UsageError, match=r"no inspection sheet .*cable\.yaml: --sheets takes one, or a folder"):
+        specs_of(root, tmp_path / "none", sheets)
+
+
+def test_a_sheet_reaches_every_worker(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("object: " + "very " * 30 + "long\n")
+    for workers in (1, 2):
+        plan = make_plan(**{**FEW, "shots": (1,), "seeds": 1})
+        predict(plan, root, tmp_path / str(workers), sheets=tmp_path / "one.yaml", workers=workers, load=told)
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+    row = Run(tmp_path / "1").rows(Run(tmp_path / "1").units[0])[0]
+    assert row["explanation"]["description"].endswith("long")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmark.made import bright, mvtec
+from benchmark.made import bright, miniatures, mvtec, talker
 from looktwice.benchmark.gallery import write_gallery
 from looktwice.benchmark.plan import make_plan
 from looktwice.benchmark.plots import curves_svg, write_plots
 from looktwice.benchmark.predict import predict
-from looktwice.benchmark.report import PUBLISHED, STYLES, Table, render, tables
-from looktwice.benchmark.score import score
+from looktwice.benchmark.published import figures
+from looktwice.benchmark.report import PUBLISHED, STYLES, Table, figure_table, render, tables
+from looktwice.benchmark.score import read_scores, score
 from looktwice.benchmark.store import Run
 from looktwice.errors import UnknownName, UsageError
 
@@ -49,7 +53,13 @@ def test_published_figures_stand_beside_ours_and_are_marked(run: Path) -> None:
     assert cells["pixel AP"] == ""
     assert any("recalled" in name for name in rows)
     assert [table.title for table in rest] == ["MVTec AD: fake, 0 shots, %", "MVTec AD: fake, 1 shot, 2 seeds, %"]
-    assert [row[0] for row in rest[0].rows] == ["bottle", "cable", "mean"]
+    assert any(name.startswith("april-gan: VAND, 0 shots") for name in rows)
+    assert any(name.startswith("anomaly-ov: w/o Q-Former, 0 shots") for name in rows)
+    only = tables([score(run, resamples=50)], paper="anomaly-ov", categories=False)[0]
+    assert {row[0].split("; ")[1].split(",")[0] for row in only.rows if row[1] == PUBLISHED} == {"Anomaly-OV"}
+    own = [row[0] for row, source in zip(rest[0].rows, rest[0].source, strict=True) if source != PUBLISHED]
+    assert own == ["bottle", "cable", "mean"]
+    assert any(row[0].startswith("cable: AnomalyCLIP") for row in rest[0].rows)
     without = tables([score(run, resamples=50)], published=False, categories=False)
     assert len(without) == 1
     assert set(without[0].source) == {"ours"}
@@ -142,3 +152,70 @@ def test_a_gallery_without_its_pictures_says_so(run: Path, root: Path, tmp_path:
     (run / "made.json").write_text(made.replace(str(root), str(tmp_path / "gone")))
     with pytest.raises(UsageError, match=r"no longer at .*gone: give --root"):
         write_gallery(Run(run))
+
+
+def test_mmad_has_its_table_of_sub_tasks_with_the_published_ones(tmp_path: Path) -> None:
+    miniatures._mmad(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="mmad", task="answer", references="own", shots=(1,))
+    predict(plan, tmp_path / "data", tmp_path / "run", load=talker)
+    made = tables([score(tmp_path / "run")], categories=False)
+    table = made[1]
+    assert table.title == "MMAD: fake, 1 shot, accuracy in %"
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    assert rows["VisA"]["Anomaly Detection"] == "100.0"
+    assert rows["VisA"]["Defect Analysis"] == "n/a"
+    assert (rows["VisA"]["overkill"], rows["VisA"]["miss"]) == ("0.0", "0.0")
+    assert rows["gpt-4o, 1 shot; all_result"]["Average"] == "74.3"
+    assert rows["gpt-4o, 1 shot; text"]["Average"] == "74.9"
+    assert dict(zip(table.rows, table.source, strict=True))[table.rows[-1]] == PUBLISHED
+    assert "letters given: A 4" in table.notes
+    assert not any(PUBLISHED in one.source for one in tables([score(tmp_path / "run")], published=False))
+    assert [one.title for one in tables([read_scores(tmp_path / "run")], categories=False)] == [
+        one.title for one in made
+    ]
+
+
+def test_a_published_deviation_is_printed_with_its_value() -> None:
+    (row,) = [one for one in figure_table(figures("anomalygpt", "mvtec_ad", "image_auroc")).rows if one[7] == "1"]
+    assert row[5] == "94.1 ± 1.1"
+
+
+def test_a_gallery_outlines_the_truth_beside_the_picture(run: Path, root: Path) -> None:
+    page = write_gallery(Run(run), root, count=1).read_text("utf-8")
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+        for data in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    ]
+    false_alarm, miss = pictures[:2]
+    assert false_alarm.shape == miss.shape == (267, 640, 3)  # 40 x 48 enlarged, twice
+
+    def cyan(picture: np.ndarray) -> np.ndarray:
+        return (picture[..., 1] > 180) & (picture[..., 2] > 180) & (picture[..., 0] < 110)
+
+    assert not cyan(false_alarm).any()
+    assert not cyan(miss[:, :320]).any()
+    rows, columns = np.nonzero(cyan(miss[:, 320:]))
+    scale = 320 / 48  # of a block of 8 x 6 pixels
+    assert 7 * scale < np.ptp(rows) < 10 * scale
+    assert 5 * scale < np.ptp(columns) < 8 * scale
+
+
+def test_a_gallery_of_clouds_shows_heat_where_the_points_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path,label,mask"]
+    for name, label in (("a", 0), ("b", 1)):
+        points = np.c_[rng.random((3000, 2)) * 10, np.zeros(3000)]
+        marks = (label == 1) & (np.hypot(points[:, 0] - 5, points[:, 1] - 5) < 2)
+        np.save(tmp_path / f"{name}.npy", points)
+        (tmp_path / f"{name}.txt").write_text("\n".join(map(str, marks.astype(int))))
+        rows.append(f"{name}.npy,{label},{name}.txt")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    made = predict(make_plan(model="fake", dataset="folder"), tmp_path / "list.csv", tmp_path / "run", load=bright).run
+    page = write_gallery(made, count=1).read_text("utf-8")
+    found = []
+    for data in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page):
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+        half = picture[:, picture.shape[1] // 2 :]
+        found.append(int(((half[..., 1] > 180) & (half[..., 2] > 180) & (half[..., 0] < 110)).sum()))
+    assert found[0] == 0  # the normal cloud has no outline
+    assert found[1] > 300

@@ -17,12 +17,13 @@ from benchmark.made import bright, lids, miniatures, mvtec, talker
 from looktwice.benchmark.measures import METRICS, NormalCeiling, thinned_curve
 from looktwice.benchmark.plan import make_plan
 from looktwice.benchmark.predict import predict
+from looktwice.benchmark.report import tables
 from looktwice.benchmark.score import read_scores, score
-from looktwice.benchmark.store import Run
+from looktwice.benchmark.store import Run, _json_line
 from looktwice.data import load_dataset
 from looktwice.data.items import load_item
 from looktwice.errors import UsageError
-from looktwice.metrics import aupimo, auroc, average_precision, bootstrap, f1_max, pixel_metrics
+from looktwice.metrics import aupimo, auroc, average_precision, bootstrap, dice, f1_max, iou, pixel_metrics
 
 TWO = ("bottle", "cable")
 
@@ -100,6 +101,13 @@ def test_scoring_reads_the_run_alone_and_gives_the_same_bytes_again(run: Path, t
     assert ((alone / "scores.json").read_bytes(), (alone / "curves.json").read_bytes()) == first
     assert str(tmp_path).encode() not in first[0]
     assert read_scores(alone) == score(alone, resamples=50)
+
+
+def test_scores_of_an_earlier_form_are_made_anew(run: Path) -> None:
+    wanted = score(run)
+    stored = json.loads((run / "scores.json").read_text())
+    (run / "scores.json").write_text(json.dumps({"run": stored["run"], "samples": stored["samples"]}))
+    assert read_scores(run) == wanted
 
 
 def test_curves_rise_from_corner_to_corner(run: Path) -> None:
@@ -184,6 +192,14 @@ def test_without_masks_there_are_no_figures_of_pixels(tmp_path: Path) -> None:
     assert scores["categories"][0]["samples"]["anomalous_without_mask"] == 6
 
 
+def test_without_maps_there_are_no_columns_of_pixels(root: Path, tmp_path: Path) -> None:
+    plan = make_plan(model="fake", dataset="mvtec_ad", categories=TWO, maps="none")
+    predict(plan, root, tmp_path / "run", load=bright)
+    one = score(tmp_path / "run", resamples=10)["categories"][0]
+    assert set(one["metrics"]) == {"image_auroc", "image_ap", "image_f1_max"}
+    assert "anomalous_without_mask" not in one["samples"]
+
+
 def test_a_mean_says_which_categories_it_lacks(tmp_path: Path) -> None:
     root = mvtec(tmp_path / "data", ("bottle",))
     mvtec(root, ("cable",), bad=0)
@@ -227,6 +243,10 @@ def test_clouds_are_scored_at_their_valid_points(tmp_path: Path) -> None:
     metrics = score(tmp_path / "run")["categories"][0]["metrics"]
     assert 0 <= metrics["point_auroc"] <= 1
     assert 0 <= metrics["o_pro"] <= 1
+    both = [opened.map(opened.units[0], one) for one in opened.rows(opened.units[0])]
+    truth = [opened.truth(opened.units[0], one) for one in opened.rows(opened.units[0])]
+    pooled = [np.concatenate(part) for part in (both, truth)]
+    assert metrics["point_ap"] == pytest.approx(average_precision(np.nan_to_num(pooled[0], nan=-1), pooled[1]))
     assert "pixel_auroc" not in metrics
 
 
@@ -247,6 +267,7 @@ def test_videos_are_scored_frame_by_frame(tmp_path: Path) -> None:
     metrics = score(tmp_path / "run")["categories"][0]["metrics"]
     assert metrics["frame_auroc_macro"] == 0.0 or metrics["frame_auroc_macro"] == 0.5  # one score a clip: all tie
     assert 0 < metrics["frame_auroc"] <= 0.5
+    assert metrics["frame_ap"] == pytest.approx(3 / 12)  # all frames tie
 
 
 def test_yes_or_no_is_scored_against_the_label(tmp_path: Path) -> None:
@@ -285,6 +306,102 @@ def test_mmad_is_scored_by_its_sub_tasks(tmp_path: Path) -> None:
     scores = score(tmp_path / "run")
     assert scores["mmad"][0]["accuracy"]["VisA"]["Anomaly Detection"] == 100.0  # the miniature's answers are all A
     assert scores["means"][0]["metrics"]["accuracy"] == 1.0
+
+
+def test_the_sub_tasks_of_mmad_are_read_as_published_if_asked(tmp_path: Path) -> None:
+    miniatures._mmad(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="mmad", task="answer", references="own", shots=(1,))
+    predict(plan, tmp_path / "data", tmp_path / "run", load=talker)
+    opened = Run(tmp_path / "run")
+    for unit in opened.units:
+        rows = opened.rows(unit)
+        for row in rows:
+            row["answers"][0]["answer"] = "B would be wrong, A dent is there"
+        path = opened.folder / "units" / unit.name / "samples.jsonl"
+        path.write_bytes(b"".join(_json_line(row) for row in rows))
+    strict, published = score(opened), score(opened, reading="published")
+    assert sum(strict["mmad"][0]["unparsed"].values()) == 4
+    assert strict["mmad"][0]["accuracy"]["VisA"]["Anomaly Detection"] == 0.0
+    assert sum(published["mmad"][0]["unparsed"].values()) == 0
+    assert published["mmad"][0]["accuracy"]["VisA"]["Anomaly Detection"] == 100.0
+    assert published["scoring"]["reading"] == "published"
+    assert (strict["means"][0]["metrics"], published["means"][0]["metrics"]) == ({"accuracy": 0.0}, {"accuracy": 1.0})
+    with pytest.raises(UsageError, match="reading must be strict or published, got 'loose'"):
+        score(opened, reading="loose")
+
+
+def test_a_sample_that_failed_counts_in_no_figure_of_answers(tmp_path: Path) -> None:
+    for name, grey in (("good/1", 20), ("good/2", 220), ("bad/3", 220)):
+        path = tmp_path / f"data/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        miniatures.Image.fromarray(np.full((16, 24, 3), grey, np.uint8)).save(path)
+    (tmp_path / "data/good/2.png").write_bytes(b"no picture")
+    plan = make_plan(model="fake", dataset="folder", task="answer", question="Any defect? Yes or No.")
+    assert predict(plan, tmp_path / "data", tmp_path / "run", load=talker).failed == 1
+    scores = score(tmp_path / "run")
+    assert scores["means"][0]["metrics"]["accuracy"] == 1.0
+    assert scores["samples"]["failed"] == 1
+
+
+def test_words_are_judged_by_whoever_is_named(tmp_path: Path) -> None:
+    miniatures._visa_dr(tmp_path / "data")
+    plan = make_plan(model="fake", dataset="visa_dr", split="reasoning", task="answer")
+    predict(plan, tmp_path / "data", tmp_path / "run", load=talker)
+
+    def judge(prompt: str) -> str:
+        return "Score: 8" if "It may leak." in prompt else "I cannot say"
+
+    found = score(tmp_path / "run", judge=judge, threads=3)
+    assert found["means"][0]["metrics"]["gpt_score"] == 8
+    assert found["categories"][0]["samples"]["unjudged"] == 2
+    assert found["scoring"]["judge"].endswith("judge")
+    assert found["scoring"]["encoder"] is None
+    notes = tables([found])[0].notes
+    assert any(note.endswith("judge; 2 of its replies could not be read and are left out") for note in notes)
+
+
+# ---------------------------------------------------------------- what may be asked for besides
+
+
+def test_overlap_at_a_threshold_is_that_of_the_metric(root: Path, run: Path) -> None:
+    scores = score(run, threshold=0.15, resamples=10)
+    items = list(load_dataset("mvtec_ad").items(root, split="test", categories=["bottle"]))
+    samples = [load_item(item) for item in items]
+    maps = [((s.data.pixels.mean(-1) / 255) ** 2).astype(np.float32) for s in samples]
+    masks = [s.truth.mask for s in samples]
+    found = scores["categories"][0]["metrics"]
+    assert found["pixel_iou"] == pytest.approx(iou(maps, masks, 0.15))
+    assert found["pixel_dice"] == pytest.approx(dice(maps, masks, 0.15))
+    assert 0 < found["pixel_iou"] < found["pixel_dice"] < 1
+    assert "pixel_iou" not in score(run, resamples=10)["categories"][0]["metrics"]
+    with pytest.raises(UsageError, match=r"a threshold of maps lies in \[0, 1\], got 2"):
+        score(run, threshold=2)
+
+
+def test_each_kind_of_defect_is_told_apart(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "data", ("bottle", "cable"))
+    (root / "bottle/test/broken").rename(root / "bottle/test/cracked")
+    plan = make_plan(model="fake", dataset="mvtec_ad", categories=TWO)
+    predict(plan, root, tmp_path / "run", load=bright)
+    scores = score(tmp_path / "run", resamples=10)
+    for one, kind in zip(scores["categories"], ("cracked", "broken"), strict=True):
+        assert one["defects"] == {kind: {"samples": 5, "image_auroc": one["metrics"]["image_auroc"]}}
+    (table,) = [one for one in tables([scores], defects=True) if "by kind of defect" in one.title]
+    assert [row[:3] for row in table.rows] == [("bottle", "cracked", "5"), ("cable", "broken", "5")]
+    assert read_scores(tmp_path / "run")["categories"][0]["defects"] == scores["categories"][0]["defects"]
+
+
+def test_the_curve_of_a_detector_that_is_wrong_about_everything_ends_in_the_corner(tmp_path: Path) -> None:
+    root = mvtec(tmp_path / "data", ("bottle",))
+    predict(make_plan(model="fake", dataset="mvtec_ad", categories=("bottle",)), root, tmp_path / "run", load=bright)
+    opened = Run(tmp_path / "run")
+    rows = opened.rows(opened.units[0])
+    for row in rows:
+        row["score"] = 0.9 - 0.5 * row["label"]
+    (opened.folder / "units" / opened.units[0].name / "samples.jsonl").write_bytes(b"".join(map(_json_line, rows)))
+    assert score(opened, resamples=10)["categories"][0]["metrics"]["image_auroc"] == 0
+    (curves,) = json.loads((tmp_path / "run/curves.json").read_text()).values()
+    assert curves["roc"] == [[0, 0], [1, 0], [1, 1]]
 
 
 def test_a_model_that_cannot_talk_is_not_asked(tmp_path: Path) -> None:

@@ -209,6 +209,20 @@ def test_the_three_label_rules_of_elpv(variant: str, labels: list[int], tmp_path
     assert [item.label for item in read("elpv", tmp_path, variant=variant)] == labels
 
 
+def test_a_quarter_of_the_normal_cells_of_elpv_is_judged_and_the_rest_is_learned_from(tmp_path: Path) -> None:
+    rows = [
+        f"images/cell{k:04d}.png  {p} mono" for k, p in enumerate(["0.0"] * 40 + ["1.0"] * 6 + ["0.3333333333333333"])
+    ]
+    for row in rows:
+        miniatures.picture(tmp_path / row.split()[0], mode="L")
+    write(tmp_path / "labels.csv", "\n".join(rows) + "\n")
+    items = read("elpv", tmp_path, variant="quarter")
+    found = [(item.split, item.label) for item in items]
+    assert (found.count(("train", 0)), found.count(("test", 0)), found.count(("test", 1))) == (30, 10, 6)
+    assert len({item.id for item in items}) == len(items) == 46
+    assert items == read("elpv", tmp_path, variant="quarter")
+
+
 def test_an_odd_probability_names_its_line(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "images/cell0001.png  1.0 mono\nimages/cell0002.png  0.4 poly\n")
     with pytest.raises(BadFile, match=r"labels.csv, line 2: probability must be 0, 1/3, 2/3 or 1, got 0.4"):
@@ -549,3 +563,24 @@ def test_folders_are_listed_in_order_whatever_the_disk_says(tmp_path: Path) -> N
     for k in (5, 3, 9, 0):
         picture(tmp_path / f"wood/test/good/00{k}.png")
     assert Tree(tmp_path).files(tmp_path / "wood/test/good") == ["000.png", "003.png", "005.png", "009.png"]
+
+
+def test_mmad_is_read_with_other_keys_and_places_of_masks(tmp_path: Path) -> None:
+    key = "DS-MVTec/tile/image/crack/000.png"
+    asked = {
+        "Question": "Is it whole?",
+        "Answer": "B",
+        "Options": {"A": "Yes.", "B": "No."},
+        "type": "Anomaly Detection",
+    }
+    miniatures.picture(tmp_path / key)
+    miniatures.save_mask(tmp_path / "DS-MVTec/tile/image/mask/000.png", miniatures.block())
+    record = {"mask_path": "mask/000.png", "conversation_2": [asked]}  # no image_path: the key says it
+    write(tmp_path / "mmad.json", json.dumps({key: record}))
+    (item,) = read("mmad", tmp_path)
+    assert item.path == tmp_path / key
+    assert item.questions[0].answer == "B"
+    np.testing.assert_array_equal(read_truth(item), miniatures.block())
+    write(tmp_path / "mmad.json", json.dumps({key: {"mask_path": None}}))
+    with pytest.raises(BadFile, match=r"record 'DS-MVTec/tile/.*' lacks conversation, a list of questions"):
+        read("mmad", tmp_path)

@@ -121,7 +121,7 @@ def test_an_unknown_category_names_the_data_set_it_belongs_to(tmp_path: Path) ->
 def test_an_unknown_split_and_variant_list_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="to be one of train, test, got 'dev'"):
         load_dataset("mvtec_ad").items(tmp_path, split="dev")
-    with pytest.raises(UsageError, match="to be one of extremes, half, any, got 'third'"):
+    with pytest.raises(UsageError, match="to be one of extremes, quarter, half, any, got 'third'"):
         load_dataset("elpv").items(tmp_path, variant="third")
     with pytest.raises(UsageError, match="it has only one"):
         load_dataset("mvtec_ad").items(tmp_path, variant="1cls")

@@ -229,3 +229,16 @@ def test_own_data_without_masks_is_clean_and_with_some_is_not(tmp_path: Path) ->
         ("no_image", "masks", "a mask without an image: z.png"),
         ("no_mask", "bad", "an anomalous item without a mask: c.png"),
     ]
+
+
+def test_a_csv_can_ask_and_say_what_the_answer_should_be(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        picture(tmp_path / name)
+    rows = ["path,label,question,answer", '1.png,1,"What is wrong, and where?",A dent.', "2.png,0,Is it whole?,"]
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    first, second = load_dataset("folder").items(tmp_path / "list.csv")
+    assert [(one.text, one.answer) for one in first.questions] == [("What is wrong, and where?", "A dent.")]
+    assert [(one.text, one.answer) for one in second.questions] == [("Is it whole?", "")]
+    (tmp_path / "list.csv").write_text("path,label,answer\n1.png,1,A dent.\n")
+    with pytest.raises(BadFile, match="line 2: an answer needs its question"):
+        list(load_dataset("folder").items(tmp_path / "list.csv"))

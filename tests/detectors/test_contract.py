@@ -1,3 +1,6 @@
+import functools
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from looktwice.errors import NoReferences, UnknownName, UsageError
 from looktwice.records import Spec
 
 from .scenes import SMALL, cloud, frames, noise_texture, part, resized, seen_again, spec_of, views_of
+from .vmad_small import small
 
 every = pytest.mark.parametrize("name", DETECTORS)
 REFERENCES = [part(), seen_again(part(), (1, 1), 1.02)]
@@ -18,8 +22,20 @@ TALKER = """fake:
 """
 
 
+@functools.cache
+def weights():
+    """A tiny random model, saved; removed with the process."""
+    model, processor = small(3, train="all")
+    folder = tempfile.TemporaryDirectory()
+    model.save_pretrained(folder.name)
+    processor.save_pretrained(folder.name)
+    return folder
+
+
 def fitted(name, spec=None):
     options = {"talker": TALKER} if CARDS[name].talks else {}
+    if CARDS[name].weights:
+        options = {"weights": weights().name, "max_new_tokens": 4}
     return looktwice.load(name, **options).fit(spec or spec_of(*REFERENCES), SMALL)
 
 

@@ -42,6 +42,15 @@ def test_yes_and_no_are_read_or_nothing_is(text: str, said: bool | None) -> None
     assert parse_yes_no(text) is said
 
 
+def test_the_published_rule_finds_yes_anywhere_and_calls_the_rest_no() -> None:
+    answers = ["It says yes or no.", "There is no defect.", "Hmm", "Yesterday, no.", "YES"]
+    assert [parse_yes_no(text, rule="substring") for text in answers] == [True, False, False, True, False]
+    labels = [0, 0, 1, 1, 1]
+    published, strict = yes_no(answers, labels, "substring"), yes_no(answers, labels)
+    assert (published.accuracy, published.unparsed) == (2 / 5, 0)
+    assert (strict.accuracy, strict.unparsed) == (1 / 5, 4)
+
+
 def test_read_answers_equal_scikit_learn() -> None:
     generator = random.Random(0)
     said = [generator.random() < 0.6 for _ in range(50)]

@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from looktwice.metrics import class_means, frame_auroc, o_pro, point_auroc, point_regions
+from looktwice.metrics import (
+    class_means,
+    frame_auroc,
+    frame_average_precision,
+    o_pro,
+    point_auroc,
+    point_average_precision,
+    point_regions,
+)
 
 
 def clouds() -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -118,3 +126,18 @@ def test_class_means_weigh_classes_alike_and_say_who_is_missing() -> None:
     assert class_means({}).mean == {}
     with pytest.raises(ValueError, match=r"class 'b' has the metrics \['ap'\], the first class \['auroc'\]"):
         class_means({"a": {"auroc": 1.0}, "b": {"ap": 1.0}})
+
+
+def test_average_precision_of_points_and_frames_pools_them_all() -> None:
+    scores, masks = clouds()
+    wanted = average_precision_score(np.concatenate(masks), np.concatenate(scores))
+    assert point_average_precision(scores, masks) == pytest.approx(wanted, abs=1e-12)
+    assert frame_average_precision(scores, masks) == pytest.approx(wanted, abs=1e-12)
+    unseen = [np.array([0.2, np.nan, 0.9, 0.1])], [np.array([False, True, True, False])]
+    assert point_average_precision(*unseen) == pytest.approx(0.75)  # the unseen point is the last of four
+    assert point_average_precision(*unseen, unseen="drop") == 1
+    for metric in (point_average_precision, frame_average_precision):
+        assert math.isnan(metric([], []))
+        assert math.isnan(metric([np.zeros(3)], [np.zeros(3, bool)]))
+        with pytest.raises(ValueError, match=r"1 .* of scores have 0 of"):
+            metric([np.zeros(3)], [])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -123,3 +125,33 @@ def test_the_judge_sees_question_reference_and_answer_and_unread_replies_are_cou
 )
 def test_a_score_is_read_or_nothing_is(reply: str, score: int | None) -> None:
     assert parse_gpt_score(reply) == score
+
+
+def test_several_prompts_under_way_keep_their_order() -> None:
+    inside, most = 0, 0
+    lock = threading.Lock()
+
+    def chat(prompt: str) -> str:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return "Score: " + prompt.partition("Inspector's answer: ")[2].split("\n")[0]
+
+    answers = [str(1 + k % 10) for k in range(24)]
+    got = gpt_score(answers, answers, chat, threads=4)
+    assert got.scores == tuple(map(int, answers))
+    assert 1 < most <= 4
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        gpt_score(["a"], ["b"], chat, threads=0)
+
+
+def test_what_the_judge_raises_is_raised() -> None:
+    def chat(prompt: str) -> str:
+        raise ConnectionError("no line")
+
+    with pytest.raises(ConnectionError, match="no line"):
+        gpt_score(["a"], ["b"], chat)

@@ -1,7 +1,9 @@
 """Galleries: where a run was most right and most wrong, as one page with the pictures and their heat in it.
 
 Worst: normal samples with the highest scores and anomalous ones with the lowest. Best: the other way round.
-The scores alone decide; the pictures are read from the copy of the data set.
+The scores alone decide; the pictures are read from the copy of the data set. Where the truth is a mask, its outline is
+drawn over the heat; of a cloud, the view is shown that sees most of its high scores.
+Letters: H W pixels of the original, h w of a view, V views, N points.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
+from scipy import ndimage
 
 from looktwice import modalities
 from looktwice.benchmark.compare import shots_words
@@ -24,13 +27,15 @@ from looktwice.benchmark.store import MADE, Run, UnitPlan
 from looktwice.data import load_dataset
 from looktwice.data.items import Item, load_item
 from looktwice.errors import BadFile, LookTwiceError, UsageError
-from looktwice.records import resize_map
+from looktwice.records import PointCloudData, ToPoints, resize_map
 from looktwice.report.atomic import write_atomically
 from looktwice.report.overlay import blend
 from looktwice.settings import Settings
 
 GALLERY = "gallery.html"
 SIDE = 320  # longest side of an embedded picture, pixels
+OUTLINE = (0, 255, 255)  # far from every colour of the heat
+HOW = "Left what was judged, right the same with the heat of the detector and, in cyan, the outline of the truth."
 Row = dict[str, Any]
 PARTS = (
     ("false alarms: normal, highest scores", 0, True),
@@ -52,7 +57,7 @@ def write_gallery(run: Run, root: Path | str | None = None, count: int = 6) -> P
     base = dataset.checked_root(root if root is not None else _known_root(run))
     items = {item.id: item for item in dataset.items(base, variant=run.plan["variant"])}
     settings = Settings.model_validate(run.plan["settings"])
-    pieces = []
+    pieces = [f"<p>{HOW}</p>"]
     for unit in run.units:
         if unit.seed == 0:
             pieces += list(_unit(run, unit, items, settings, count))
@@ -94,20 +99,51 @@ def _figure(run: Run, unit: UnitPlan, row: Row, items: dict[str, Item], settings
 
 
 def _picture(run: Run, unit: UnitPlan, row: Row, item: Item, settings: Settings) -> str:
-    """The first view beside the same with heat over it; of clouds and videos the view alone."""
-    views = next(modalities.views(load_item(item, settings), settings))
-    shown: Sequence[np.ndarray] = [views.images[0]]
-    heat = run.map(unit, row) if row["modality"] == "image" else None
-    if heat is not None:
-        height, width = views.images.shape[1:3]
-        shown = [views.images[0], blend(views.images[0], resize_map(heat, (height, width)))]
-    small = [_small(pixels) for pixels in shown]
+    """A view beside the same with heat and the outline of the truth; of videos the first frame alone."""
+    sample = load_item(item, settings)
+    views = next(modalities.views(sample, settings))
+    heat, mask, number = run.map(unit, row), run.truth(unit, row), 0
+    if isinstance(views.way, ToPoints) and isinstance(sample.data, PointCloudData):
+        pixel = views.way.pixel[:, sample.data.valid]  # (V, N)
+        if heat is not None:
+            high = heat >= 0.9 * np.nanmax(heat, initial=0)
+            number = int(np.argmax([(high & (one >= 0)).sum() for one in pixel]))
+        shown = np.ones(views.images.shape[1:3], np.bool_) if views.shown is None else views.shown[number]
+        heat = None if heat is None else _seen(heat, pixel[number], shown)
+        mask = None if mask is None else _seen(mask.astype(np.float32), pixel[number], shown) > 0
+    small = [_small(views.images[number])]
+    if heat is not None or mask is not None:
+        height, width = small[0].shape[:2]
+        beside = small[0] if heat is None else blend(small[0], resize_map(heat, (height, width)))
+        if mask is not None and mask.any():
+            beside = np.where(_outline(mask, (height, width))[..., None], OUTLINE, beside).astype(np.uint8)
+        small.append(beside)
     data = io.BytesIO()
     Image.fromarray(np.concatenate(small, axis=1)).save(data, "jpeg", quality=84)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
 
 
+def _seen(values: np.ndarray, pixel: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """(h, w) float32: the highest value of the points at a pixel, or at the nearest that has any; 0 off the thing."""
+    known = (pixel >= 0) & ~np.isnan(values)
+    if not known.any():
+        return np.zeros(shown.shape, np.float32)
+    flat = np.full(shown.size, -1, np.float32)
+    np.maximum.at(flat, pixel[known], values[known])
+    near = ndimage.distance_transform_edt(flat.reshape(shown.shape) < 0, return_distances=False, return_indices=True)
+    return np.asarray(np.where(shown, flat.reshape(shown.shape)[tuple(near)], 0), np.float32)
+
+
 def _small(pixels: np.ndarray) -> np.ndarray:
+    """The picture with SIDE pixels along its longer side: small ones are enlarged, so that all can be compared."""
     picture = Image.fromarray(pixels)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    scale = SIDE / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _outline(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool: a ring around what is marked in (H, W), two pixels wide, just outside of it."""
+    small = Image.fromarray(mask.astype(np.uint8) * 255).resize(size[::-1], Image.Resampling.BOX)
+    marked = np.asarray(small) > 0
+    return np.asarray(ndimage.binary_dilation(marked, iterations=2) & ~marked)

@@ -24,10 +24,14 @@ METRICS: Mapping[str, str] = {
     "pro": "PRO",
     "pro_05": "PRO to 0.05",
     "aupimo": "AUPIMO",
+    "pixel_iou": "pixel IoU",
+    "pixel_dice": "pixel Dice",
     "point_auroc": "point AUROC",
+    "point_ap": "point AP",
     "o_pro": "O-PRO",
     "frame_auroc": "frame AUROC, micro",
     "frame_auroc_macro": "frame AUROC, macro",
+    "frame_ap": "frame AP",
     "accuracy": "accuracy",
     "precision": "precision",
     "recall": "recall",
@@ -61,15 +65,34 @@ class OverCategories:
 
     def __init__(self, metric: str, strata: np.ndarray) -> None:
         self.metric = SAMPLE_METRICS[metric]
-        groups = strata // 2
-        starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        self.slices = [slice(a, b) for a, b in zip(starts, [*starts[1:], len(strata)], strict=True)]
+        self.slices = _slices(strata)
 
     def __call__(self, scores: np.ndarray, strata: np.ndarray) -> float:
         """The mean over the categories, each with both labels."""
         columns = scores.reshape(len(scores), -1).T
         values = [self.metric(column[part], strata[part] % 2) for part in self.slices for column in columns]
         return float(np.mean(values))
+
+
+class RatioOverCategories:
+    """A figure that is a sum over a number, per sample, as the mean over categories; `strata` as in OverCategories.
+
+    Values are (N, S, 2): what a sample adds to the sum and to the number, for each seed.
+    """
+
+    def __init__(self, strata: np.ndarray) -> None:
+        self.slices = _slices(strata)
+
+    def __call__(self, values: np.ndarray, strata: np.ndarray) -> float:
+        """The mean over categories and seeds."""
+        sums = np.array([values[part].sum(0) for part in self.slices])  # (C, S, 2)
+        return float((sums[..., 0] / sums[..., 1]).mean())
+
+
+def _slices(strata: np.ndarray) -> list[slice]:
+    """Where each category lies."""
+    starts = np.flatnonzero(np.diff(strata // 2, prepend=-1))
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(strata)], strict=True)]
 
 
 class NormalCeiling:

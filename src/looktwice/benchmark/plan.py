@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -27,11 +29,15 @@ from looktwice.data.dataset import DataSet
 from looktwice.data.items import Item
 from looktwice.detectors.protocol import Detector
 from looktwice.errors import BadFile, UsageError, did_you_mean
+from looktwice.records import Expectation, Spec
 from looktwice.settings import Settings
+from looktwice.sheets import read_sheet
 
 Shots = int | Literal["full"]
 Loader = Callable[..., Detector]  # as detectors.load
 LIBRARIES = ("numpy", "scipy", "pillow", "pydantic")
+HEAVY = ("onnxruntime", "torch", "transformers")  # only where the detector uses them
+WHOLE, SAMPLED = 64 * 2**20, 2**20  # bytes: files up to here are hashed whole, of larger ones blocks of this size
 
 
 class Plan(BaseModel):
@@ -46,10 +52,15 @@ class Plan(BaseModel):
     split: str = Field("test", description="the part that is judged")
     task: Literal["detect", "answer"] = Field("detect", description="scores and maps, or answers to questions")
     question: str = Field("", description="asked about every sample, in place of the data set's own questions")
-    references: Literal["train", "test", "own"] = Field(
+    history: bool | None = Field(
+        None,
+        description="whether a question about a sample is asked with the earlier ones and their answers; None: a "
+        "dialogue is, questions with options are asked one by one",
+    )
+    references: Literal["train", "test", "own", "similar"] = Field(
         "train",
         description="where references come from: normal samples of the train part; of the judged part, which are then "
-        "left out of it; or the ones that the data set names for each sample",
+        "left out of it; or those that the data set names for each sample, its own or the similar ones",
     )
     categories: tuple[str, ...] = Field((), description="which to judge; empty: all of this copy")
     shots: tuple[Shots, ...] = Field((0,), description="references per category; full: all of the train part")
@@ -57,6 +68,11 @@ class Plan(BaseModel):
     limit: int | None = Field(None, ge=2, description="at most so many samples a category, evenly spread")
     maps: Literal["uint16", "float32", "none"] = Field("uint16", description="how maps are kept")
     settings: Settings = Settings()
+
+    @property
+    def named(self) -> bool:
+        """Whether the data set names the references of each sample."""
+        return self.references in ("own", "similar")
 
     @field_validator("shots")
     @classmethod
@@ -87,6 +103,7 @@ class Unit:
     references: tuple[Item, ...]
     items: tuple[Item, ...]
     described: UnitPlan
+    spec: Spec  # what is known of the category, without references
 
 
 @dataclass(frozen=True)
@@ -100,10 +117,12 @@ class Work:
     messages: tuple[str, ...]  # what a person should know
 
 
-def prepare(plan: Plan, root: Path | str, load: Loader = detectors.load) -> Work:
+def prepare(plan: Plan, root: Path | str, load: Loader = detectors.load, sheets: Path | str | None = None) -> Work:
     """Read the copy at `root` and lay out the work. Nothing is judged and no picture is opened.
 
-    Raises UnknownName, UsageError (options, root, split, category, too few references), BadFile.
+    sheets: an inspection sheet for all categories, or a folder with CATEGORY.yaml for each; their references are left
+    out, since the plan says where these come from. Raises UnknownName, UsageError (options, root, split, category, too
+    few references, a sheet), BadFile.
     """
     dataset = load_dataset(plan.dataset)
     detector = load(plan.model, **plan.options)
@@ -114,12 +133,14 @@ def prepare(plan: Plan, root: Path | str, load: Loader = detectors.load) -> Work
     judged, train, missing = _read(plan, dataset, root)
     names = list(judged)
     hashes = _Hashes()
+    specs = _specs(dataset, names, None if sheets is None else Path(sheets))
     units: list[Unit] = []
     for category in names:
         for shots in plan.shots:
             draws = plan.seeds if _random(plan, shots) else 1
             for seed in range(draws):
-                units.append(_unit(plan, category, shots, seed, judged[category], train[category], hashes, len(units)))
+                made = _unit(plan, category, shots, seed, judged[category], train[category], hashes, len(units))
+                units.append(replace(made, spec=specs[category]))
     messages = [f"{dataset.title}: nothing of {', '.join(missing)} in this copy; means are over the rest"] * bool(
         missing
     )
@@ -129,17 +150,69 @@ def prepare(plan: Plan, root: Path | str, load: Loader = detectors.load) -> Work
         "format": 1,
         "plan": plan.model_dump(mode="json") | {"categories": names},
         "config": _config(detector),
+        "files": option_files({"model": plan.model, **plan.options}),
         "data": {"fingerprint": _fingerprint(root, [*judged.values(), *train.values()]), "missing": missing},
         "units": [unit.described.model_dump(mode="json") for unit in units],
-        "versions": versions(),
+        "versions": versions(detector),
     }
+    if sheets is not None:
+        recipe["sheets"] = {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in specs.items()}
     return Work(plan, root, tuple(units), recipe, tuple(messages))
 
 
-def versions() -> dict[str, str]:
-    """The versions of what computes."""
+def versions(detector: object = None) -> dict[str, str]:
+    """The versions of what computes: ours, the core libraries, and those that the detector is made with."""
     own = {"looktwice": looktwice.__version__, "python": platform.python_version()}
-    return own | {name: version(name) for name in LIBRARIES}
+    return own | {name: version(name) for name in (*LIBRARIES, *_made_with(detector))}
+
+
+def _made_with(detector: object) -> list[str]:
+    """Those of HEAVY that the detector's modules import by their own text, whatever else this process has loaded."""
+    seen, left, found = set[str](), [type(detector).__module__], set[str]()
+    while left:
+        module = left.pop()
+        seen.add(module)
+        for name, value in list(vars(sys.modules[module]).items()) if module in sys.modules else ():
+            origin = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            if not isinstance(origin, str) or origin == f"{module}.{name}":  # a package holds what others imported
+                continue
+            if origin.split(".")[0] in HEAVY:
+                found.add(origin.split(".")[0])
+            elif origin.startswith("looktwice.") and origin not in seen:
+                left.append(origin)
+    if str(getattr(getattr(detector, "config", None), "talker", "")).startswith("hf:"):
+        found |= {"torch", "transformers"}  # a talker is opened when it is first asked
+    return [name for name in HEAVY if name in found]
+
+
+def option_files(options: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the files and folders that options name (weights, templates, scripts): other files are another run.
+
+    Of a file above 64 MiB its size and a part of it counts: weights are large, and read at every start.
+    """
+    found = {}
+    for key, value in sorted(options.items()):
+        text = value if isinstance(value, str) else ""
+        path = Path(text.partition(":")[2] if re.match(r"[a-z]{2,}:(?!//)", text) else text)
+        looks = any(sign in text for sign in ("/", "\\", ".", ":")) or key in ("weights", "templates", "checkpoint")
+        if text and looks and path.exists():
+            found[key] = _sampled_hash(path)
+    return found
+
+
+def _sampled_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(path).as_posix()}\0{size}\0".encode())
+        with file.open("rb") as stream:
+            if size <= WHOLE:
+                digest.update(stream.read())
+            else:
+                for start in np.linspace(0, size - SAMPLED, 16).astype(np.int64):
+                    stream.seek(int(start))
+                    digest.update(stream.read(SAMPLED))
+    return digest.hexdigest()
 
 
 def _check_split(plan: Plan, dataset: DataSet) -> None:
@@ -164,7 +237,7 @@ def _read(plan: Plan, dataset: DataSet, root: Path) -> tuple[dict[str, list[Item
     """The judged samples and the pool of references by category, and the categories that a copy lacks."""
     judged: dict[str, list[Item]] = {}
     train: dict[str, list[Item]] = {}
-    pool = {"train": "train", "test": plan.split, "own": ""}[plan.references]
+    pool = {"train": "train", "test": plan.split, "own": "", "similar": ""}[plan.references]
     asked = plan.categories or None
     for item in dataset.items(root, categories=asked, variant=plan.variant):
         if item.split == plan.split:
@@ -190,7 +263,7 @@ def _read(plan: Plan, dataset: DataSet, root: Path) -> tuple[dict[str, list[Item
 
 
 def _random(plan: Plan, shots: Shots) -> bool:
-    return plan.references != "own" and shots not in (0, "full")
+    return not plan.named and shots not in (0, "full")
 
 
 def _unit(
@@ -205,7 +278,7 @@ def _unit(
 ) -> Unit:
     references: tuple[Item, ...] = ()
     items = thinned(judged, plan.limit)
-    if plan.references != "own" and shots != 0:
+    if not plan.named and shots != 0:
         drawn = draw(category, pool, seed)
         if shots == "full" and plan.references == "test":
             raise UsageError("--shots full takes the whole train part: it cannot be drawn from the judged part")
@@ -232,7 +305,21 @@ def _unit(
         references_sha256=hashes.of(references),
         samples=len(items),
     )
-    return Unit(category, shots, seed, references, tuple(items), described)
+    return Unit(category, shots, seed, references, tuple(items), described, Spec())
+
+
+def _specs(dataset: DataSet, names: Iterable[str], sheets: Path | None) -> dict[str, Spec]:
+    """What is known of each category: its name in words, and what its sheet says."""
+    found = {}
+    for name in names:
+        spec = Spec()
+        if sheets is not None:
+            file = sheets / f"{name}.yaml" if sheets.is_dir() else sheets
+            if not file.is_file():
+                raise UsageError(f"no inspection sheet {file}: --sheets takes one, or a folder with CATEGORY.yaml")
+            spec = read_sheet(file).model_copy(update={"references": (), "tests": Expectation()})
+        found[name] = spec.model_copy(update={"object": spec.object or dataset.display_name(name)})
+    return found
 
 
 def draw(category: str, pool: Sequence[Item], seed: int) -> list[Item]:

@@ -12,41 +12,40 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from looktwice import detectors, modalities
 from looktwice.benchmark.plan import Loader, Plan, Unit, Work, prepare
 from looktwice.benchmark.processes import end_with_parent
 from looktwice.benchmark.store import MADE, UNITS, Row, Run, UnitWriter, encode_map, encode_truth, locked, open_run
 from looktwice.benchmark.store import recipe_hash as hash_of
-from looktwice.data import load_dataset
 from looktwice.data.items import Item, PointRows, Question, load_item
-from looktwice.detectors.protocol import Fitted, Reasoner
-from looktwice.errors import BadFile, LookTwiceError, MissingExtra, NoReferences, UsageError
-from looktwice.records import PointCloudData, Prediction, Sample, Spec, VideoData, Views
+from looktwice.detectors.protocol import Attempting, Fitted, Reasoner
+from looktwice.errors import BadFile, LookTwiceError, MissingExtra, NoReferences, StopRun, UsageError
+from looktwice.findings import BadAnswer, check_answer
+from looktwice.records import PointCloudData, Prediction, Sample, VideoData, Views
 from looktwice.report.atomic import write_atomically
+from looktwice.settings import Settings
 
 log = logging.getLogger(__name__)
 
 BATCH = 8  # samples judged together; a crash loses at most the batches in work
 AHEAD = 8  # batches of one unit that may wait for a slower one before them
 
+FATAL = ("talker_refused_key", "budget")  # kinds of errors that every further sample would meet too
 Progress = Callable[[int, int, str], None]  # done, all, unit in work
-
-
-class RunStopped(LookTwiceError):
-    """The run cannot go on; what is finished is on disk."""
-
-    kind = "stopped"
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,21 @@ def predict(
     workers: int = 1,
     batch: int = BATCH,
     retry: bool = False,
+    sheets: Path | str | None = None,
     load: Loader = detectors.load,
     progress: Progress | None = None,
 ) -> Outcome:
     """Carry out a plan on the copy of its data set at `root`; go on with a run that is in `out` already.
 
     out: a folder of its own; None: runs/MODEL-DATASET-HASH. workers: processes; they change the time, not the files.
-    retry: judge units with failed samples again. load: makes the detector from its name and options; with several
-    workers it must be importable. A sample that fails is a row with its error. Raises UsageError and UnknownName for
-    what is wrong with the plan, BadFile for an unreadable list, RunStopped when a worker dies or the disk is full.
+    retry: judge units with failed samples again. sheets: what is known of the categories, as in `prepare`. load: makes
+    the detector from its name and options; with several workers it must be importable. A sample that fails is a row
+    with its error. Raises UsageError and UnknownName for what is wrong with the plan, BadFile for an unreadable list,
+    StopRun when a worker dies, the disk is full, a key is refused or a budget spent.
     """
     if workers < 1 or batch < 1:
         raise UsageError(f"workers and batch must be at least 1, got {workers} and {batch}")
-    work = prepare(plan, root, load)
+    work = prepare(plan, root, load, sheets)
     folder = Path(out) if out is not None else default_folder(work)
     messages = list(work.messages)
     with locked(folder), _disk_errors(folder):
@@ -107,7 +108,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunStopped(
+        raise StopRun(
             f"cannot write to {folder}: {error.strerror or error}. What is finished is kept: free some space and "
             f"run the same command again"
         ) from error
@@ -115,7 +116,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 def default_folder(work: Work) -> Path:
     """runs/MODEL-DATASET-HASH: another plan gets another folder."""
-    return Path("runs") / f"{work.plan.model}-{work.plan.dataset}-{hash_of(work.recipe)[:8]}"
+    model = re.sub(r"[^A-Za-z0-9._-]+", "-", work.plan.model)  # hf:OWNER/NAME
+    return Path("runs") / f"{model}-{work.plan.dataset}-{hash_of(work.recipe)[:8]}"
 
 
 @dataclass
@@ -231,7 +233,7 @@ def _result(future: Future[list[Row]]) -> list[Row]:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise RunStopped(
+        raise StopRun(
             "a worker process died, perhaps for lack of memory. What is finished is kept: run the same command again, "
             "with fewer --workers"
         ) from error
@@ -267,7 +269,7 @@ class Job:
         unit = self.unit
         return Job, (
             self.root,
-            Unit(unit.category, unit.shots, unit.seed, unit.references, (), unit.described),
+            replace(unit, items=()),
             self.items,
         )
 
@@ -285,7 +287,6 @@ class Worker:
     def __init__(self, plan: Plan, load: Loader) -> None:
         self.plan = plan
         self.detector = load(plan.model, **plan.options)
-        self.display = load_dataset(plan.dataset).display_name
         self._key: object = None
         self._fit: Fitted | Exception | None = None
 
@@ -301,18 +302,23 @@ class Worker:
         return rows
 
     def _references(self, job: Job, one: Row | _Ready) -> tuple[Item, ...] | tuple[Path, ...]:
-        if self.plan.references != "own":
+        if not self.plan.named:
             return job.unit.references
         if isinstance(one, Row):
             return ()
-        own = one.item.references
+        own = one.item.references if self.plan.references == "own" else one.item.similar
         return own if job.unit.shots == "full" else own[: job.unit.shots]
 
     def _ready(self, job: Job, item: Item) -> Row | _Ready:
         try:
             sample = load_item(item, self.plan.settings)
             blind = sample.model_copy(update={"truth": None})
-            views = None if sample.modality == "video" else next(modalities.views(blind, self.plan.settings))
+            if sample.modality == "video":
+                views = None
+            elif self.plan.task == "answer" and sample.modality == "image" and len(item.paths) > 1:
+                views = _several(item, self.plan.settings)
+            else:
+                views = next(modalities.views(blind, self.plan.settings))
         except MissingExtra:
             raise
         except Exception as error:
@@ -321,7 +327,7 @@ class Worker:
 
     def _judged(self, job: Job, references: tuple[Item, ...] | tuple[Path, ...], ready: list[_Ready]) -> list[Row]:
         fitted: Fitted | Exception
-        if self.plan.references == "own" and job.unit.shots != 0 and not references:
+        if self.plan.named and job.unit.shots != 0 and not references:
             fitted = NoReferences("the data set names no reference for this sample")
         else:
             fitted = self._fitted(job, references)
@@ -329,16 +335,34 @@ class Worker:
             return [_failed(job, one.item, fitted, one.sample) for one in ready]
         if self.plan.task == "answer":
             return [self._answered(job, fitted, one) for one in ready]
-        still = [one.views for one in ready if one.views is not None]
-        try:
-            predictions: Iterator[Prediction | Exception] = iter(fitted.predict(still) if still else [])
-        except MissingExtra:
-            raise
-        except Exception:  # one sample must not take its batch with it
-            predictions = iter([_alone(fitted, views) for views in still])
+        predictions = iter(self._predictions(fitted, [one.views for one in ready if one.views is not None]))
         return [
             self._video(job, fitted, one) if one.views is None else self._row(job, one, one.views, next(predictions))
             for one in ready
+        ]
+
+    def _predictions(self, fitted: Fitted, still: list[Views]) -> list[Prediction | Exception]:
+        """One answer each; where the batch fails, asked one by one: a sample must not take its batch with it."""
+        if not still:
+            return []
+        try:
+            answers = self._asked(fitted, still)
+        except (MissingExtra, StopRun):
+            raise
+        except Exception as error:
+            if len(still) == 1:
+                return [_not_fatal(error)]
+            return [self._predictions(fitted, [views])[0] for views in still]
+        return answers
+
+    def _asked(self, fitted: Fitted, batch: list[Views]) -> list[Prediction | Exception]:
+        """Raises BadAnswer when the detector answers something else than it was asked."""
+        answers = list(fitted.attempt(batch) if isinstance(fitted, Attempting) else fitted.predict(batch))
+        if len(answers) != len(batch):
+            raise BadAnswer(f"{self.plan.model} gave {len(answers)} predictions for {len(batch)} samples")
+        return [
+            _not_fatal(answer) if isinstance(answer, Exception) else check_answer(self.plan.model, views, answer)
+            for views, answer in zip(batch, answers, strict=True)
         ]
 
     def _fitted(self, job: Job, references: tuple[Item, ...] | tuple[Path, ...]) -> Fitted | Exception:
@@ -347,13 +371,14 @@ class Worker:
         if key != self._key:
             self._key, self._fit = key, None
             try:
-                spec = Spec(object=self.display(job.unit.category), references=tuple(map(self._reference, references)))
+                spec = job.unit.spec.model_copy(update={"references": tuple(map(self._reference, references))})
                 self._fit = self.detector.fit(spec, self.plan.settings)
             except MissingExtra:
                 raise
             except LookTwiceError as error:
-                if not isinstance(error, BadFile) and self.plan.references != "own":
+                if not isinstance(error, BadFile) and not self.plan.named:
                     raise
+                _not_fatal(error)
                 self._fit = error
         assert self._fit is not None
         return self._fit
@@ -393,14 +418,16 @@ class Worker:
         highest, seconds = 0.0, 0.0
         try:
             for views in modalities.views(one.sample.model_copy(update={"truth": None}), self.plan.settings):
-                prediction = fitted.predict([views])[0]
+                (prediction,) = self._asked(fitted, [views])
+                if isinstance(prediction, Exception):
+                    raise prediction
                 scores += prediction.view_scores or [prediction.score] * len(views.images)
                 highest = max(highest, prediction.score)
                 seconds += prediction.seconds
-        except MissingExtra:
+        except (MissingExtra, StopRun):
             raise
         except Exception as error:
-            return _failed(job, one.item, error, one.sample)
+            return _failed(job, one.item, _not_fatal(error), one.sample)
         line = _line(job, one.item, one.sample)
         line["score"] = highest
         mask = one.sample.truth.mask if one.sample.truth else None
@@ -414,17 +441,16 @@ class Worker:
                 f"{self.plan.model} cannot answer questions: choose a model that explains (looktwice models)"
             )
         start = time.perf_counter()
-        asked = (Question(self.plan.question),) if self.plan.question else one.item.questions
+        asked = questions_of(one.item, self.plan.question)
         try:
             if not asked:
                 raise UsageError(f"the data set asks nothing about {one.item.id}: give --question")
             views = one.views or next(modalities.views(one.sample, self.plan.settings))
-            seen = fitted.look(views)
-            answers = [seen.ask(ask_text(question)) for question in asked]
-        except MissingExtra:
+            answers = self._said(fitted, views, asked)
+        except (MissingExtra, StopRun):
             raise
         except Exception as error:
-            return _failed(job, one.item, error, one.sample)
+            return _failed(job, one.item, _not_fatal(error), one.sample)
         line = _line(job, one.item, one.sample)
         line["answers"] = [
             {
@@ -437,6 +463,27 @@ class Worker:
             for question, answer in zip(asked, answers, strict=True)
         ]
         return Row(line, {}, time.perf_counter() - start)
+
+    def _said(self, fitted: Reasoner, views: Views, asked: Sequence[Question]) -> list[str]:
+        """The answers; a dialogue carries what was said, questions with options must not tell of one another."""
+        history = self.plan.history
+        if history is None:
+            history = not any(question.options for question in asked)
+        if history:
+            seen = fitted.look(views)
+            return [seen.ask(ask_text(question)) for question in asked]
+        return [fitted.look(views).ask(ask_text(question)) for question in asked]
+
+
+def questions_of(item: Item, question: str = "") -> tuple[Question, ...]:
+    """What is asked about an item: `question`, else its own, else what the user says in its dialogue.
+
+    Of a dialogue, what was answered is the reference.
+    """
+    if question:
+        return (Question(question),)
+    pairs = zip(item.turns[::2], item.turns[1::2], strict=False)
+    return item.questions or tuple(Question(said.text, answered.text) for said, answered in pairs)
 
 
 def ask_text(question: Question) -> str:
@@ -454,13 +501,22 @@ def ask_text(question: Question) -> str:
     return "\n".join([question.text, *options, "Answer with the letter of the right option alone."])
 
 
-def _alone(fitted: Fitted, views: Views) -> Prediction | Exception:
-    try:
-        return fitted.predict([views])[0]
-    except MissingExtra:
-        raise
-    except Exception as error:
-        return error
+def _several(item: Item, settings: Settings) -> Views:
+    """All pictures of one thing, as a dialogue about several views speaks of them; smaller ones get a grey margin."""
+    pictures = [next(modalities.views(modalities.load(path, settings, "image"), settings)) for path in item.paths]
+    height, width = np.max([one.images.shape[1:3] for one in pictures], axis=0)
+    images = np.full((len(pictures), height, width, 3), 127, np.uint8)
+    for image, one in zip(images, pictures, strict=True):
+        h, w = one.images.shape[1:3]
+        image[:h, :w] = one.images[0]
+    return Views(images=images, names=tuple(f"view {k}" for k in range(1, len(images) + 1)), way=pictures[0].way)
+
+
+def _not_fatal(error: Exception) -> Exception:
+    """The error; raises StopRun where every further sample would meet it too."""
+    if isinstance(error, LookTwiceError) and error.kind in FATAL:
+        raise StopRun(f"{error}. What is finished is kept: run the same command again to go on") from error
+    return error
 
 
 def _line(job: Job, item: Item, sample: Sample | None) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Published figures, exactly as they were printed, with where they stand; published.csv beside this file holds them.
 
 Columns: system (a name of the model catalogue), dataset, category and subset (empty: the mean over classes), metric,
-value as printed, unit (%, share, 1 to 10), shots, protocol, paper, table, row, status. Status "quoted": read in the
-source or a text that quotes it; "recalled": not read again, to be checked before it is quoted.
+value and deviation as printed, unit (%, share, 1 to 10), shots, protocol, paper, table, row, status. Status "quoted":
+read in the source or a text that quotes it; "recalled": not read again, to be checked before it is quoted; others say
+what was read instead.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Figure:
     subset: str
     metric: str
     value: str
+    deviation: str
     unit: str
     shots: str
     protocol: str
@@ -42,6 +44,11 @@ class Figure:
     def share(self) -> float:
         """The value on our scale: a share of 1, or 1 to 10."""
         return float(self.value) / 100 if self.unit == "%" else float(self.value)
+
+    @property
+    def printed(self) -> str:
+        """The value as printed, with its deviation."""
+        return f"{self.value} ± {self.deviation}" if self.deviation else self.value
 
     @property
     def source(self) -> str:

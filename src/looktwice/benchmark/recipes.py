@@ -21,7 +21,7 @@ from looktwice.benchmark.measures import METRICS
 from looktwice.benchmark.plan import Loader, Plan, Shots, class_split
 from looktwice.benchmark.predict import Progress, predict
 from looktwice.benchmark.published import figures
-from looktwice.benchmark.score import score
+from looktwice.benchmark.score import Chat, Encoder, Reading, score
 from looktwice.benchmark.store import Run
 from looktwice.data import load_dataset
 from looktwice.errors import BadFile, UsageError, unknown_name
@@ -68,7 +68,8 @@ class Target(_Part):
     split: str = "test"
     task: Literal["detect", "answer"] = "detect"
     question: str = ""
-    references: Literal["train", "test", "own"] = "train"
+    references: Literal["train", "test", "own", "similar"] = "train"
+    history: bool | None = None
     categories: tuple[str, ...] = ()
     shots: tuple[Shots, ...] = (0,)
     seeds: int = 1
@@ -96,6 +97,7 @@ class Recipe(_Part):
     note: str = ""
     options: dict[str, Any] = {}
     grid: dict[str, tuple[Any, ...]] = {}
+    reading: Reading = "strict"  # of answers, as in `score`
     trained_on: str = ""
     class_split: ClassSplit | None = None
     source: Source | None = None
@@ -149,7 +151,7 @@ def _parsed(path: Path) -> Recipe:
 
 def check_model(recipe: Recipe) -> None:
     """Raise UsageError in one sentence when this version lacks the model."""
-    if recipe.model not in detectors.DETECTORS:
+    if recipe.model not in detectors.DETECTORS and not detectors.is_talker(recipe.model):
         known = ", ".join(detectors.DETECTORS)
         raise UsageError(
             f"unknown model '{recipe.model}': the recipe '{recipe.title}' needs it, this version has {known}"
@@ -164,6 +166,7 @@ class Carried:
     options: Mapping[str, Any]  # of the grid
     run: Run
     scores: Mapping[str, Any]
+    learned: tuple[str, ...] = ()  # with a class split: the classes that a model may have learned from
 
 
 def run_recipe(
@@ -176,37 +179,63 @@ def run_recipe(
     workers: int = 1,
     load: Loader = detectors.load,
     progress: Progress | None = None,
+    encode: Encoder | None = None,
+    judge: Chat | None = None,
+    threads: int = 1,
 ) -> Iterator[Carried]:
     """Predict and score every run of a recipe; go on with what an earlier try left in `out`.
 
-    roots: the copy of each data set. options: on top of the recipe's own. Raises UsageError for a missing root.
+    roots: the copy of each data set; those without one are left out (see `without_root`). options: on top of the
+    recipe's own. encode, judge, threads: for answers in words, as in `score`. Raises UsageError when no root is given,
+    or one of a data set that the recipe does not judge.
     """
     if load is detectors.load:
         check_model(recipe)
-    missing = sorted({target.dataset for target in recipe.run} - set(roots))
-    if missing:
-        raise UsageError(f"the recipe judges {missing[0]}: say where your copy is, --root {missing[0]}=DIR")
+    judged_sets = list(dict.fromkeys(target.dataset for target in recipe.run))
+    for name in roots:
+        if name not in judged_sets:
+            raise unknown_name("data set of this recipe", name, judged_sets)
+    if not roots:
+        wanted = " ".join(f"--root {name}=DIR" for name in judged_sets)
+        raise UsageError(f"the recipe judges {', '.join(judged_sets)}: say where your copies are, {wanted}")
     for point in recipe.grid_points():
         for number, target in enumerate(recipe.run):
+            if target.dataset not in roots:
+                continue
+            learned, judged = _categories(recipe, target, roots[target.dataset])
             plan = Plan(
                 model=recipe.model,
                 options={**recipe.options, **point, **(options or {})},
                 limit=limit,
-                **{**target.model_dump(), "categories": _categories(recipe, target, roots[target.dataset])},
+                **{**target.model_dump(), "categories": judged},
             )
             words = "-".join([str(number), target.dataset, *(f"{key}_{value}" for key, value in point.items())])
             made = predict(plan, roots[target.dataset], out / words, workers=workers, load=load, progress=progress)
-            yield Carried(target, point, made.run, score(made.run, workers=workers))
+            scores = score(
+                made.run, workers=workers, reading=recipe.reading, encode=encode, judge=judge, threads=threads
+            )
+            yield Carried(target, point, made.run, scores, learned)
 
 
-def _categories(recipe: Recipe, target: Target, root: Path) -> tuple[str, ...]:
-    """The classes that are judged: with a class split, those that were not learned from."""
+def without_root(recipe: Recipe, roots: Mapping[str, Path]) -> list[str]:
+    """The data sets of a recipe that are not judged, since no copy was given."""
+    return [name for name in dict.fromkeys(target.dataset for target in recipe.run) if name not in roots]
+
+
+def _categories(recipe: Recipe, target: Target, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The classes to learn from and those that are judged."""
     if recipe.class_split is None:
-        return target.categories
-    found = {item.category for item in load_dataset(target.dataset).items(root, variant=target.variant)}
-    return class_split(found, recipe.class_split.train, recipe.class_split.seed)[1]
+        return (), target.categories
+    found = categories_of(target.dataset, root, target.variant)
+    return class_split(found, recipe.class_split.train, recipe.class_split.seed)
 
 
+def categories_of(dataset: str, root: Path | str, variant: str | None = None) -> tuple[str, ...]:
+    """The categories that a copy holds, in their order."""
+    return tuple(dict.fromkeys(item.category for item in load_dataset(dataset).items(root, variant=variant)))
+
+
+UNTOLD = ("description", "reasoning")  # of VisA-D&R: which questions are which is not published
 MEAN_OF_NINE = "mean of nine"  # Anomaly-OV's last column: the plain mean over its data sets
 
 
@@ -236,7 +265,7 @@ def _mean_over_seeds(one: Expected, done: Carried) -> float:
         tables = [table for table in done.scores["mmad"] if table["shots"] == one.shots]
         values = [table["accuracy"].get(one.category or AVERAGE, {}).get(one.subset, NAN) / 100 for table in tables]
         return sum(values) / len(values) if values else NAN
-    if one.subset and one.subset != done.target.split:
+    if one.subset and (one.subset != done.target.split or one.subset in UNTOLD):
         return NAN
     for row in done.scores["summary"]:
         if row["category"] == one.category and row["shots"] == one.shots and one.metric in row["metrics"]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from looktwice.benchmark.compare import Verdicts, shots_words
-from looktwice.benchmark.measures import METRICS, PLAIN, title
+from looktwice.benchmark.measures import METRICS, PLAIN, mean_of, title
 from looktwice.benchmark.published import Figure, figures
 from looktwice.data import load_dataset
 from looktwice.errors import unknown_name
+from looktwice.metrics.choices import AVERAGE, LETTERS, SUB_TASKS
 
 OURS, PUBLISHED = "ours", "published"
 NOT_DEFINED = "n/a"
@@ -36,28 +38,39 @@ class Table:
 
 
 def tables(
-    scored: Sequence[Mapping[str, Any]], *, metrics: Sequence[str] = (), published: bool = True, categories: bool = True
+    scored: Sequence[Mapping[str, Any]],
+    *,
+    metrics: Sequence[str] = (),
+    published: bool = True,
+    paper: str | None = None,
+    categories: bool = True,
+    defects: bool = False,
 ) -> list[Table]:
     """Tables of several scored runs (as `score` returns them): per data set a summary, then each run by category.
 
-    metrics: only these, in this order. published: with the published figures of the data set. Raises UnknownName.
+    metrics: only these, in this order. published: with the published figures of the data set; paper: only of papers
+    whose name holds this. defects: also each run by kind of defect. A run on MMAD has the table of its sub-tasks
+    besides. Raises UnknownName.
     """
     for name in metrics:
         title(name)
     found = []
     for dataset in dict.fromkeys(one["dataset"] for one in scored):
         runs = [one for one in scored if one["dataset"] == dataset]
-        names = _columns(runs, dataset, metrics, published)
-        found.append(_summary(dataset, runs, names, published))
+        others = figures(dataset=dataset, paper=paper) if published else ()
+        names = _columns(runs, others, metrics)
+        found.append(_summary(dataset, runs, names, others))
+        found += [one for run in runs for one in _sub_tasks(run, others)]
         for run in runs if categories else ():
-            found += _by_category(dataset, run, [name for name in names if _has(run, name)], published)
+            found += _by_category(dataset, run, [name for name in names if _has(run, name)], others)
+        found += [one for run in runs if defects for one in _by_defect(dataset, run)]
     return found
 
 
-def _columns(runs: Sequence[Mapping[str, Any]], dataset: str, wanted: Sequence[str], published: bool) -> list[str]:
+def _columns(runs: Sequence[Mapping[str, Any]], others: Sequence[Figure], wanted: Sequence[str]) -> list[str]:
     """What any run has; and AP of unstated level, where a paper has that and we have one or the other."""
     names = [name for name in METRICS if any(_has(run, name) for run in runs)]
-    if published and "image_ap" in names and any(one.metric == "ap" for one in _published(dataset)):
+    if "image_ap" in names and any(one.metric == "ap" for one in others):
         names.append("ap")
     return [name for name in wanted if name in METRICS] if wanted else names
 
@@ -66,11 +79,7 @@ def _has(run: Mapping[str, Any], name: str) -> bool:
     return any(name in row["metrics"] for row in run["summary"])
 
 
-def _published(dataset: str) -> list[Figure]:
-    return list(figures(dataset=dataset))
-
-
-def _summary(dataset: str, runs: Sequence[Mapping[str, Any]], names: Sequence[str], published: bool) -> Table:
+def _summary(dataset: str, runs: Sequence[Mapping[str, Any]], names: Sequence[str], others: Sequence[Figure]) -> Table:
     rows, source, notes = [], [], []
     for run in runs:
         for row in run["summary"]:
@@ -79,7 +88,7 @@ def _summary(dataset: str, runs: Sequence[Mapping[str, Any]], names: Sequence[st
                 rows.append((who, OURS, *(_ours(run, row, name) for name in names)))
                 source.append(OURS)
         notes += _notes(run)
-    for who, values in _groups(dataset, "") if published else ():
+    for who, values in _groups(others, ""):
         if any(name in values for name in names):
             rows.append((who, PUBLISHED, *(_printed(values.get(name)) for name in names)))
             source.append(PUBLISHED)
@@ -106,6 +115,7 @@ def _notes(run: Mapping[str, Any]) -> list[str]:
         notes.append(f"{run['model']}: a trial on at most {plan['limit']} samples a category")
     if samples["failed"]:
         notes.append(f"{run['model']}: {samples['failed']} of {samples['there']} samples failed and count in no figure")
+    notes += _notes_on_answers(run)
     if samples["there"] < samples["planned"]:
         notes.append(f"{run['model']}: unfinished, {samples['there']} of {samples['planned']} samples")
     left = {name: names for draw in run["means"] for name, names in draw["left_out"].items()}
@@ -117,19 +127,43 @@ def _notes(run: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _groups(dataset: str, category: str) -> list[tuple[str, dict[str, Figure]]]:
+def _notes_on_answers(run: Mapping[str, Any]) -> list[str]:
+    """What must be known of figures made from words."""
+    how, notes = run["scoring"], []
+    units = [one["samples"] for one in run["categories"]]
+    unread, unjudged = (sum(one.get(key, 0) for one in units) for key in ("unparsed", "unjudged"))
+    if unread and how["reading"] == "strict":
+        notes.append(f"{run['model']}: {unread} answers could not be read and count as wrong")
+    if unread and how["reading"] == "published":
+        notes.append(f"{run['model']}: {unread} answers could not be read")
+    if run["plan"]["task"] == "answer" and how["reading"] == "published":
+        notes.append(f"{run['model']}: answers are read as the published scripts do")
+    if _has(run, "sbert"):
+        notes.append(f"{run['model']}: SBERT is the cosine of sentences encoded by {how['encoder']}")
+    if _has(run, "gpt_score"):
+        left = f"; {unjudged} of its replies could not be read and are left out" if unjudged else ""
+        notes.append(f"{run['model']}: GPT-score by {how['judge']}{left}")
+    return notes
+
+
+def _groups(others: Sequence[Figure], category: str) -> list[tuple[str, dict[str, Figure]]]:
     """Published rows: who with how many shots and where it stands -> figures by metric."""
     found: dict[str, dict[str, Figure]] = {}
-    for one in _published(dataset):
+    for one in others:
         if one.category == category and not one.subset:
             doubt = "" if one.status == "quoted" else f" ({one.status})"
-            found.setdefault(f"{one.row}, {shots_words(one.shots)}; {one.paper}, {one.table}{doubt}", {})[
-                one.metric
-            ] = one
+            where = f"{_who(one)}, {shots_words(one.shots)}; {one.paper}, {one.table}{doubt}"
+            found.setdefault(where, {})[one.metric] = one
     return list(found.items())
 
 
-def _by_category(dataset: str, run: Mapping[str, Any], names: Sequence[str], published: bool) -> list[Table]:
+def _who(one: Figure) -> str:
+    """The row as printed, with the system in front where the row does not name it ("w/o Q-Former", "VAND")."""
+    plain = [re.sub(r"[^a-z0-9]", "", text.lower()) for text in (one.system, one.row)]
+    return one.row if plain[0] in plain[1] else f"{one.system}: {one.row}"
+
+
+def _by_category(dataset: str, run: Mapping[str, Any], names: Sequence[str], others: Sequence[Figure]) -> list[Table]:
     found = []
     for shots in dict.fromkeys(row["shots"] for row in run["summary"]):
         rows, source = [], []
@@ -143,7 +177,7 @@ def _by_category(dataset: str, run: Mapping[str, Any], names: Sequence[str], pub
             counts = f"{samples[0]['normal']} + {samples[0]['anomalous']}" if samples else ""
             rows.append((row["category"] or "mean", OURS, counts, *(_ours(run, row, name) for name in names)))
             source.append(OURS)
-            for who, values in _groups(dataset, row["category"]) if published and row["category"] else ():
+            for who, values in _groups(others, row["category"]) if row["category"] else ():
                 rows.append(
                     (f"{row['category']}: {who}", PUBLISHED, "", *(_printed(values.get(name)) for name in names))
                 )
@@ -152,6 +186,73 @@ def _by_category(dataset: str, run: Mapping[str, Any], names: Sequence[str], pub
         seeds = summary[0]["seeds"]
         words = f"{run['model']}, {shots_words(shots)}" + (f", {seeds} seeds" if seeds > 1 else "")
         found.append(Table(f"{load_dataset(dataset).title}: {words}, %", header, tuple(rows), tuple(source)))
+    return found
+
+
+def _sub_tasks(run: Mapping[str, Any], others: Sequence[Figure]) -> list[Table]:
+    """MMAD's table: the sub-tasks of each set."""
+    columns = (*SUB_TASKS, AVERAGE)
+    found = []
+    for draw in run["mmad"]:
+        rows, source = [], []
+        for name, row in draw["accuracy"].items():
+            more = (_percent(draw[kind].get(name)) for kind in ("overkill", "miss"))
+            rows.append((name, OURS, *(_percent(row.get(column)) for column in columns), *more))
+            source.append(OURS)
+        for who, values in _published_sub_tasks(others):
+            rows.append((who, PUBLISHED, *(values.get(column, "") for column in columns), "", ""))
+            source.append(PUBLISHED)
+        seed = f", seed {draw['seed']}" if len(run["mmad"]) > 1 else ""
+        words = f"MMAD: {run['model']}, {shots_words(draw['shots'])}{seed}, accuracy in %"
+        notes = [
+            "overkill: normal pictures called anomalous; miss: anomalous ones called normal; or answered unreadably"
+        ]
+        given = ", ".join(f"{letter} {count}" for letter, count in _letters(draw).items())
+        notes.append(f"letters given: {given or 'none'}")
+        found.append(
+            Table(words, ("set", "source", *columns, "overkill", "miss"), tuple(rows), tuple(source), tuple(notes))
+        )
+    return found
+
+
+def _letters(draw: Mapping[str, Any]) -> dict[str, int]:
+    """How often each letter was given: shows a model that always says B."""
+    counts = list(draw["answers"].values())
+    return {letter: total for letter in LETTERS if (total := sum(given.get(letter, 0) for given in counts))}
+
+
+def _published_sub_tasks(others: Sequence[Figure]) -> list[tuple[str, dict[str, str]]]:
+    found: dict[str, dict[str, str]] = {}
+    for one in others:
+        if one.subset and not one.category:
+            found.setdefault(f"{one.row}, {shots_words(one.shots)}; {one.table}", {})[one.subset] = one.value
+    return list(found.items())
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else NOT_DEFINED if math.isnan(value) else f"{value:.1f}"
+
+
+def _by_defect(dataset: str, run: Mapping[str, Any]) -> list[Table]:
+    """Image AUROC of each kind of defect against the normal samples; kinds of several categories have a mean."""
+    found = []
+    for shots in dict.fromkeys(row["shots"] for row in run["summary"]):
+        units = [one for one in run["categories"] if one["shots"] == shots]
+        values: dict[tuple[str, str], list[float]] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for one in units:
+            for kind, figure in one["defects"].items():
+                values.setdefault((one["category"], kind), []).append(figure["image_auroc"])
+                counts[one["category"], kind] = figure["samples"]
+        rows = [(*key, str(counts[key]), _percent(100 * mean_of(each))) for key, each in values.items()]
+        for kind in dict.fromkeys(kind for _, kind in values):
+            each = [mean_of(own) for (_, other), own in values.items() if other == kind]
+            if len(each) > 1:
+                rows.append(("mean", kind, "", _percent(100 * mean_of(each))))
+        if rows:
+            words = f"{load_dataset(dataset).title}: {run['model']}, {shots_words(shots)}, by kind of defect, %"
+            header = ("category", "defect", "samples", "image AUROC")
+            found.append(Table(words, header, tuple(rows), (OURS,) * len(rows)))
     return found
 
 
@@ -183,7 +284,7 @@ def _printed(one: Figure | None) -> str:
     """The digits of the paper, in percent where it prints shares."""
     if one is None:
         return ""
-    return f"{Decimal(one.value) * 100:f}".removesuffix(".00") if one.unit == "share" else one.value
+    return f"{Decimal(one.value) * 100:f}".removesuffix(".00") if one.unit == "share" else one.printed
 
 
 # ---------------------------------------------------------------- other tables
@@ -229,7 +330,7 @@ def figure_table(found: Sequence[Figure]) -> Table:
     )
     rows = tuple(
         (
-            *(one.system, one.dataset, one.category, one.subset, METRICS[one.metric], one.value, one.unit, one.shots),
+            *(one.system, one.dataset, one.category, one.subset, METRICS[one.metric], one.printed, one.unit, one.shots),
             *(one.protocol, one.source, one.status),
         )
         for one in found
@@ -365,7 +466,7 @@ table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: 
 caption {{ text-align: left; font-weight: 600; padding: .4rem 0; }}
 th, td {{ padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }}
 tr.published {{ font-style: italic; color: #555; }}
-figure {{ display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; max-width: 22rem; }}
+figure {{ display: inline-block; margin: .5rem 1rem .5rem 0; vertical-align: top; width: 22rem; max-width: 100%; }}
 figure img {{ width: 100%; }}
 figcaption {{ font-size: .85rem; overflow-wrap: anywhere; }}
 svg {{ max-width: 36rem; width: 100%; }}

@@ -12,9 +12,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,11 +29,13 @@ from looktwice.metrics import (
     bootstrap,
     class_means,
     frame_auroc,
+    frame_average_precision,
     gpt_score,
     mmad_accuracy,
     o_pro,
     parse_choice,
     point_auroc,
+    point_average_precision,
     rouge_l,
     sentence_similarity,
     yes_no,
@@ -43,10 +46,41 @@ from looktwice.records import resize_map
 from looktwice.report.atomic import write_atomically
 
 NAN = float("nan")
+FORMAT = 2  # of scores.json
 LIMITS = {"pro": 0.3, "pro_05": 0.05}
 Encoder = Callable[[list[str]], np.ndarray]  # N texts -> (N, D)
 Chat = Callable[[str], str]
+Reading = Literal["strict", "published"]
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a run is scored, beside its files."""
+
+    resamples: int = 1000  # of the bootstrap behind the intervals of image AUROC
+    threshold: float | None = None  # of maps: where IoU and Dice are taken; None: they are not
+    reading: Reading = "strict"  # how answers are read: without guessing, or as the published scripts do
+    encode: Encoder | None = None  # of sentences, for answers in words
+    judge: Chat | None = None  # a chat model, for answers in words
+    threads: int = 1  # prompts to the judge under way at once
+
+    def described(self) -> dict[str, Any]:
+        """What a reader of the figures must know."""
+        return {
+            "resamples": self.resamples,
+            "threshold": self.threshold,
+            "reading": self.reading,
+            "encoder": _called(self.encode),
+            "judge": _called(self.judge),
+        }
+
+
+def _called(function: Callable[..., Any] | None) -> str | None:
+    """The name it gives itself ("hf:all-MiniLM-L6-v2"), else that of its code."""
+    if function is None:
+        return None
+    return str(getattr(function, "name", None) or getattr(function, "__qualname__", type(function).__name__))
 
 
 def score(
@@ -55,14 +89,19 @@ def score(
     workers: int = 1,
     partial: bool = False,
     resamples: int = 1000,
+    threshold: float | None = None,
+    reading: Reading = "strict",
     encode: Encoder | None = None,
     judge: Chat | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Score a run; write scores.json and curves.json into it and return the scores.
 
     workers: processes. partial: score what there is of an unfinished run. resamples: of the bootstrap behind the
-    intervals of image AUROC. encode and judge: a sentence encoder and a chat model for answers in words; without them
-    only ROUGE-L is computed. The same files give the same numbers. Raises UsageError for an unfinished run, BadFile.
+    intervals of image AUROC. threshold: of maps, for IoU and Dice. reading: "strict" never guesses what an answer says,
+    "published" reads as the scripts of VisA-D&R and MMAD do. encode and judge: a sentence encoder and a chat model for
+    answers in words; without them only ROUGE-L is computed; what they raise is raised. threads: prompts to the judge
+    under way at once. The same files give the same numbers. Raises UsageError for an unfinished run, BadFile.
     """
     run = run if isinstance(run, Run) else Run(run)
     there, wanted = run.unfinished()
@@ -71,19 +110,26 @@ def score(
             f"{run.folder} is not finished ({there} of {wanted} samples): run looktwice benchmark predict again to "
             f"go on, or score what there is with --partial"
         )
-    found = _score_units(run, workers, resamples, encode, judge)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold of maps lies in [0, 1], got {threshold}")
+    if reading not in ("strict", "published"):
+        raise UsageError(f"reading must be strict or published, got '{reading}'")
+    how = Scoring(resamples, threshold, reading, encode, judge, threads)
+    found = _score_units(run, workers, how)
     _same_metrics([one["metrics"] for one in found])
     draws = [_over_categories(run, group, resamples) for group in _by_draw(found)]
     scores = {
+        "format": FORMAT,
         "run": run.hash,
         "model": run.name,
         "dataset": run.plan["dataset"],
         "plan": {key: run.plan[key] for key in ("variant", "split", "task", "references", "limit", "maps")},
+        "scoring": how.described(),
         "samples": {"there": there, "planned": wanted, "failed": sum(one["samples"]["failed"] for one in found)},
         "categories": [{key: value for key, value in one.items() if key != "curves"} for one in found],
         "means": draws,
         "summary": _over_seeds(found, draws),
-        "mmad": _mmad(run),
+        "mmad": _mmad(run, reading),
     }
     curves = {one["unit"]: one["curves"] for one in found}
     write_atomically(run.folder / SCORES, _json(scores))
@@ -97,7 +143,8 @@ def read_scores(folder: Path | str) -> dict[str, Any]:
     path = run.folder / SCORES
     if path.exists():
         scores = json.loads(path.read_text(encoding="utf-8"))
-        if scores["run"] == run.hash and scores["samples"]["there"] == run.unfinished()[0]:
+        same = scores.get("format") == FORMAT and scores["run"] == run.hash
+        if same and scores["samples"]["there"] == run.unfinished()[0]:
             return dict(_undefined(scores))
     return score(run)
 
@@ -122,25 +169,27 @@ def _undefined(scores: dict[str, Any]) -> dict[str, Any]:
     for one in scores["summary"]:
         for figure in one["metrics"].values():
             figure |= {key: NAN for key, value in figure.items() if value is None}
+    for kind in (kind for one in scores["categories"] for kind in one["defects"].values()):
+        kind["image_auroc"] = NAN if kind["image_auroc"] is None else kind["image_auroc"]
+    for table in scores["mmad"]:
+        for row in (*table["accuracy"].values(), table["overkill"], table["miss"]):
+            row |= {key: NAN for key, value in row.items() if value is None}
     return scores
 
 
-def _score_units(
-    run: Run, workers: int, resamples: int, encode: Encoder | None, judge: Chat | None
-) -> list[dict[str, Any]]:
+def _score_units(run: Run, workers: int, how: Scoring) -> list[dict[str, Any]]:
     if workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
-    if workers == 1 or len(run.units) == 1:
-        return [score_unit(run, unit, resamples, encode, judge) for unit in run.units]
+    answers = run.plan["task"] == "answer"  # words are soon counted; a judge is asked by this process alone
+    if workers == 1 or len(run.units) == 1 or answers:
+        return [score_unit(run, unit, how) for unit in run.units]
     count = len(run.units)
+    alone = replace(how, encode=None, judge=None)  # they may not be able to travel
     with ProcessPoolExecutor(min(workers, count), mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        rest = ([resamples] * count, [encode] * count, [judge] * count)
-        return list(pool.map(score_unit, [run] * count, run.units, *rest))
+        return list(pool.map(score_unit, [run] * count, run.units, [alone] * count))
 
 
-def score_unit(
-    run: Run, unit: UnitPlan, resamples: int = 1000, encode: Encoder | None = None, judge: Chat | None = None
-) -> dict[str, Any]:
+def score_unit(run: Run, unit: UnitPlan, how: Scoring) -> dict[str, Any]:
     """All figures of one (category, shots, seed)."""
     rows = run.rows(unit)
     good = [row for row in rows if row["error"] is None]
@@ -161,14 +210,15 @@ def score_unit(
         "bounds": {},
         "curves": {},
         "aupimo_of": {},
+        "defects": {},
     }
     if run.plan["task"] == "answer":
-        _score_answers(found, run, rows, encode, judge)
+        _score_answers(found, run, good, how)
         return found
-    _score_samples(found, good, resamples)
+    _score_samples(found, good, how.resamples)
     modalities = {row["modality"] for row in good}
     if "image" in modalities:
-        _score_pixels(found, run, unit, [row for row in good if row["modality"] == "image"])
+        _score_pixels(found, run, unit, [row for row in good if row["modality"] == "image"], how.threshold)
     if "point_cloud" in modalities:
         _score_points(found, run, unit, [row for row in good if row["modality"] == "point_cloud"])
     if "video" in modalities:
@@ -192,33 +242,53 @@ def _score_samples(found: dict[str, Any], rows: Sequence[Row], resamples: int) -
         found["intervals"]["image_auroc"] = [interval.low, interval.high]
         ranking = rank(np.sort(scores), scores[labels == 1])
         found["curves"]["roc"] = _points(ranking, ranking.anomalous / ranking.positives, 1.0)
+    normal = [row["score"] for row in known if row["label"] == 0]
+    for kind in dict.fromkeys(row["defect_type"] for row in known if row["defect_type"]):
+        own = [row["score"] for row in known if row["defect_type"] == kind]
+        value = auroc([*normal, *own], [0] * len(normal) + [1] * len(own))
+        found["defects"][kind] = {"samples": len(own), "image_auroc": value}
 
 
 def _points(ranking: Ranking, height: np.ndarray, limit: float) -> list[list[float]]:
     x, y = cut(*curve(ranking.normal_above, ranking.normal, height, ranking.negatives), 0, limit)
+    if limit == 1.0:
+        x, y = np.append(x, 1.0), np.append(y, 1.0)  # cut ends where the right side is met, not at the corner
     return thinned_curve(np.concatenate([[0.0], x]), np.concatenate([[0.0], y]))  # cut starts at the first step
 
 
 # ---------------------------------------------------------------- pixels, points, frames
 
 
-def _score_pixels(found: dict[str, Any], run: Run, unit: UnitPlan, rows: Sequence[Row]) -> None:
+def _score_pixels(
+    found: dict[str, Any], run: Run, unit: UnitPlan, rows: Sequence[Row], threshold: float | None
+) -> None:
     """Normal pictures first: AUPIMO of the others is measured against them."""
     masked = [row for row in rows if row["map"] and row["truth"] and row["truth"]["bytes"]]
     normal = [row for row in rows if row["map"] and row["label"] == 0]
-    found["samples"]["anomalous_without_mask"] = sum(row["label"] == 1 for row in rows) - len(masked)
-    names = ("pixel_auroc", "pixel_ap", "pixel_f1_max", *LIMITS, "aupimo")
+    if not any(row["map"] for row in rows):
+        return  # a model without maps, or a run that keeps none
+    unmarked = [row for row in rows if row["label"] == 1 and not (row["truth"] and row["truth"]["bytes"])]
+    found["samples"]["anomalous_without_mask"] = len(unmarked)
+    overlap = () if threshold is None else ("pixel_iou", "pixel_dice")
+    names = ("pixel_auroc", "pixel_ap", "pixel_f1_max", *LIMITS, "aupimo", *overlap)
     found["metrics"] |= dict.fromkeys(names, NAN)
     if not masked:
         return
     pixels, ceiling = PixelMetrics(), NormalCeiling(len(normal))
+    marked, hits, misses = 0, 0, 0  # pixels found by the threshold, those of them that are anomalous, and the others
     for row in normal:
         full = _full_map(run, unit, row)
+        marked += 0 if threshold is None else int((full >= threshold).sum())
         pixels.update(full[None], np.zeros((1, *full.shape), np.bool_))
         ceiling.add(full)
     for row in masked:
         full, mask = _full_map(run, unit, row), run.truth(unit, row)
         assert mask is not None
+        if threshold is not None:
+            caught = full >= threshold
+            marked += int(caught.sum())
+            hits += int((caught & mask).sum())
+            misses += int((~caught & mask).sum())
         pixels.update(full[None], mask[None])
         found["aupimo_of"][row["id"]] = ceiling.area(full[mask])
     for name, limit in LIMITS.items():
@@ -228,6 +298,8 @@ def _score_pixels(found: dict[str, Any], run: Run, unit: UnitPlan, rows: Sequenc
         for key in ("auroc", "ap", "f1_max"):
             found["metrics"][f"pixel_{key}"] = values[key]
             found["bounds"][f"pixel_{key}"] = values.bound[key]
+    if threshold is not None:
+        found["metrics"] |= {"pixel_iou": hits / (marked + misses), "pixel_dice": 2 * hits / (marked + hits + misses)}
     found["metrics"]["aupimo"] = mean_of(list(found["aupimo_of"].values()))
     ranking = pixels.ranking()
     if ranking.negatives:
@@ -251,7 +323,11 @@ def _score_points(found: dict[str, Any], run: Run, unit: UnitPlan, rows: Sequenc
         truth = run.truth(unit, row)
         scores.append(values)
         masks.append(np.zeros(values.shape, np.bool_) if truth is None else truth)
-    found["metrics"] |= {"point_auroc": point_auroc(scores, masks), "o_pro": o_pro(scores, masks)}
+    found["metrics"] |= {
+        "point_auroc": point_auroc(scores, masks),
+        "point_ap": point_average_precision(scores, masks),
+        "o_pro": o_pro(scores, masks),
+    }
 
 
 def _score_frames(found: dict[str, Any], rows: Sequence[Row]) -> None:
@@ -261,41 +337,46 @@ def _score_frames(found: dict[str, Any], rows: Sequence[Row]) -> None:
     found["metrics"] |= {
         "frame_auroc": frame_auroc(scores, labels, average="micro"),
         "frame_auroc_macro": frame_auroc(scores, labels, average="macro"),
+        "frame_ap": frame_average_precision(scores, labels),
     }
 
 
 # ---------------------------------------------------------------- answers
 
 
-def _score_answers(
-    found: dict[str, Any], run: Run, rows: Sequence[Row], encode: Encoder | None, judge: Chat | None
-) -> None:
-    asked = [answer for row in rows for answer in row["answers"] or ()]
+def _score_answers(found: dict[str, Any], run: Run, rows: Sequence[Row], how: Scoring) -> None:
+    """Rows that were answered; a sample that failed counts in no figure, an answer that cannot be read is wrong."""
+    asked = [answer for row in rows for answer in row["answers"]]
     chosen = [answer for answer in asked if answer["options"]]
     worded = [answer for answer in asked if answer["reference"] and not answer["options"]]
-    if run.plan["question"]:  # one yes or no a sample; a sample that failed has said nothing
+    if run.plan["question"]:  # one yes or no a sample
         known = [row for row in rows if row["label"] is not None]
-        said = [row["answers"][0]["answer"] if row["answers"] else None for row in known]
-        read = yes_no(said, [row["label"] for row in known])
+        said = [row["answers"][0]["answer"] for row in known]
+        read = yes_no(said, [row["label"] for row in known], "strict" if how.reading == "strict" else "substring")
         found["metrics"] |= {name: getattr(read, name) for name in ("accuracy", "precision", "recall", "f1")}
         found["samples"]["unparsed"] = read.unparsed
     elif chosen:
-        letters = [parse_choice(one["answer"], one["options"]) for one in chosen]
+        letters = [_letter(one, how.reading) for one in chosen]
         right = [letter == one["reference"] for letter, one in zip(letters, chosen, strict=True)]
         found["metrics"]["accuracy"] = sum(right) / len(right)
         found["samples"]["unparsed"] = letters.count(None)
     if worded:
         answers, references = [one["answer"] for one in worded], [one["reference"] for one in worded]
         found["metrics"]["rouge_l"] = mean_of([rouge_l(a, b) for a, b in zip(answers, references, strict=True)])
-        if encode is not None:
-            found["metrics"]["sbert"] = mean_of(sentence_similarity(answers, references, encode).tolist())
-        if judge is not None:
-            found["metrics"]["gpt_score"] = gpt_score(
-                answers, references, judge, [one["question"] for one in worded]
-            ).mean
+        if how.encode is not None:
+            found["metrics"]["sbert"] = mean_of(sentence_similarity(answers, references, how.encode).tolist())
+        if how.judge is not None:
+            questions = [one["question"] for one in worded]
+            judged = gpt_score(answers, references, how.judge, questions, threads=how.threads)
+            found["metrics"]["gpt_score"] = judged.mean
+            found["samples"]["unjudged"] = judged.unparsed
 
 
-def _mmad(run: Run) -> list[dict[str, Any]]:
+def _letter(answer: Mapping[str, Any], reading: Reading) -> str | None:
+    return parse_choice(answer["answer"], answer["options"], "strict" if reading == "strict" else "last")
+
+
+def _mmad(run: Run, reading: Reading) -> list[dict[str, Any]]:
     """MMAD's own table, in percent, one for each number of shots and seed; empty for other data sets."""
     if run.plan["dataset"] != "mmad" or run.plan["task"] != "answer" or run.plan["question"]:
         return []
@@ -306,14 +387,14 @@ def _mmad(run: Run) -> list[dict[str, Any]]:
                 "image": row["id"],
                 "question_type": answer["kind"],
                 "correct_answer": answer["reference"],
-                "gpt_answer": parse_choice(answer["answer"], answer["options"]),
+                "gpt_answer": _letter(answer, reading),
             }
             for unit in run.units
             if (unit.shots, unit.seed) == (shots, seed)
             for row in run.rows(unit)
             for answer in row["answers"] or ()
         ]
-        table = mmad_accuracy(rows)
+        table = mmad_accuracy(rows, compat=reading == "published")
         tables.append(
             {
                 "shots": shots,
@@ -322,6 +403,7 @@ def _mmad(run: Run) -> list[dict[str, Any]]:
                 "overkill": table.overkill,
                 "miss": table.miss,
                 "unparsed": table.unparsed,
+                "answers": table.answers,
             }
         )
     return tables

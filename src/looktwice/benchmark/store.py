@@ -280,10 +280,15 @@ def open_run(folder: Path, recipe: Mapping[str, Any]) -> bool:
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     found = []
-    for group in ("plan", "config", "versions"):
-        for key in sorted({*old[group], *new[group]}):
-            before, after = old[group].get(key), new[group].get(key)
-            if before != after:
+    for group in ("plan", "config", "sheets", "files", "versions"):
+        was, now = old.get(group, {}), new.get(group, {})
+        for key in sorted({*was, *now}):
+            before, after = was.get(key), now.get(key)
+            if before != after and group == "files":
+                found.append("the model's file" if key == "model" else f"the file of the option {key}")
+            elif before != after and group == "sheets":
+                found.append(f"the sheet of {key}")
+            elif before != after:
                 found.append(f"{key} {_short(before)} -> {_short(after)}")
     if old["data"] != new["data"]:
         found.append("the files of the data set")

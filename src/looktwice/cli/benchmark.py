@@ -63,6 +63,9 @@ def predict(
     maps: Annotated[str, typer.Option(help="How maps are kept: uint16, float32 (exact) or none.")] = "uint16",
     option: flags.Options = None,
     set: flags.Set = None,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Inspection sheet for all categories, or folder with CATEGORY.yaml for each.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL-DATASET-HASH.")] = None,
     workers: Workers = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples judged together; a crash loses at most these.")] = 8,
@@ -94,7 +97,9 @@ def predict(
             settings=flags.settings_from(set),
         )
         with _progress() as progress:
-            outcome = carry_out(plan, root, out, workers=workers, batch=batch, retry=retry, progress=progress)
+            outcome = carry_out(
+                plan, root, out, workers=workers, batch=batch, retry=retry, sheets=sheets, progress=progress
+            )
         _print_outcome(outcome)
         raise typer.Exit(FAILED if outcome.failed else DONE)
 
@@ -144,6 +149,7 @@ def table(
     style: Annotated[str, typer.Option(help="paper, markdown, latex, csv or html.")] = "paper",
     metrics: Annotated[str, typer.Option(help="Only these, such as image_auroc,pro.")] = "",
     published: Annotated[bool, typer.Option(help="With the published figures of the data set.")] = True,
+    paper: Annotated[str | None, typer.Option(help="Published figures only of papers whose name holds this.")] = None,
     summary: Annotated[bool, typer.Option("--summary", help="Without the tables by category.")] = False,
     defects: Annotated[bool, typer.Option("--defects", help="Also by kind of defect.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead.")] = None,
@@ -155,7 +161,14 @@ def table(
         from looktwice.report.atomic import write_atomically
 
         scored = [read_scores(run) for run in runs]
-        made = tables(scored, metrics=_names(metrics), published=published, categories=not summary, defects=defects)
+        made = tables(
+            scored,
+            metrics=_names(metrics),
+            published=published,
+            paper=paper,
+            categories=not summary,
+            defects=defects,
+        )
         text = render(made, style)
         if out is None:
             typer.echo(text, nl=False)
@@ -279,7 +292,9 @@ def show_recipes(json: Json = False) -> None:
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe ('benchmark recipes' lists them), or a TOML file.")],
-    root: Annotated[list[str] | None, typer.Option(help="DATASET=DIR, your copy; repeatable.")] = None,
+    root: Annotated[
+        list[str] | None, typer.Option(help="DATASET=DIR, your copy; repeatable. What has none is left out.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs. Default: runs/RECIPE.")] = None,
     option: flags.Options = None,
     limit: Annotated[int | None, typer.Option(min=2, help="At most so many samples a category: a trial.")] = None,
@@ -292,7 +307,7 @@ def run(
     """Carry out a recipe: predict, score, and put what was published beside what came out."""
     with one_line_errors():
         from looktwice.benchmark.language import opened
-        from looktwice.benchmark.recipes import load_recipe, outcome, run_recipe
+        from looktwice.benchmark.recipes import load_recipe, outcome, run_recipe, without_root
         from looktwice.benchmark.report import outcome_table, render, tables
 
         chosen = load_recipe(recipe)
@@ -300,6 +315,8 @@ def run(
         folder = out or Path("runs") / Path(recipe).stem
         for words in filter(None, [chosen.trained_on and f"wants weights trained on {chosen.trained_on}", chosen.note]):
             typer.echo(f"Note: {words}", err=True)
+        if roots and (missing := without_root(chosen, roots)):
+            typer.echo(f"Note: not judged, for want of --root: {', '.join(missing)}", err=True)
         encode, chat, threads = opened(encoder, judge, pairs(judge_option or [], "--judge-option"))
         with _progress() as progress:
             carried = list(

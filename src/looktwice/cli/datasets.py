@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from looktwice.cli.console import one_line_errors
 from looktwice.data import DATASETS, load_dataset
-from looktwice.errors import LookTwiceError
 
 if TYPE_CHECKING:
     from looktwice.data.checking import Report
@@ -57,13 +57,10 @@ def check_copy(
     as_json: Json = False,
 ) -> None:
     """Compare a copy with the published counts and name what is missing or odd. Exit 0 clean, 1 not, 2 usage."""
-    from looktwice.data.checking import check
+    with one_line_errors():
+        from looktwice.data.checking import check
 
-    try:
         report = check(load_dataset(name), root, variant=variant, deep=deep)
-    except LookTwiceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(report), "clean": report.clean}, ensure_ascii=False, indent=2))
     else:

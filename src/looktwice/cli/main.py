@@ -15,6 +15,7 @@ from looktwice.cli.ask import ask
 from looktwice.cli.calibrate import calibrate
 from looktwice.cli.check import check
 from looktwice.cli.demo import demo
+from looktwice.cli.generate import generate
 from looktwice.cli.inspect import inspect
 from looktwice.cli.models import models
 from looktwice.cli.report import report
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspect images, point clouds and videos: whether something is wrong, where, and why.",
 )
-for command in (inspect, ask, check, calibrate, report, models, demo, schema):
+for command in (inspect, ask, check, calibrate, report, models, demo, generate, schema):
     app.command()(command)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(benchmark.app, name="benchmark")

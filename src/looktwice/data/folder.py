@@ -4,10 +4,11 @@ Folders: `normal` and `anomalous` (or another name in the tables below), masks i
 _mask behind the stem; kinds of defects as folders in `anomalous`; or laid out as MVTec AD (train, test, ground_truth);
 or one folder a category with either of these inside. A name in no table is an error, not a guess.
 
-CSV: header `path,label,mask,type,reference,category,split`; only path and label are needed. Paths are relative to the
-CSV, several masks or references are joined by "|"; the mask of a cloud may be a .txt or .npy with a number a point,
-of a video the same with a number a frame, or a folder of mask pictures. The label is normal / anomalous in words, or
-0 / 1 where 1 is anomalous; a column called `normal` in place of `label` holds 1 for normal.
+CSV: header `path,label,mask,type,reference,category,split,question,answer`; only path and label are needed. Paths are
+relative to the CSV, several masks or references are joined by "|"; the mask of a cloud may be a .txt or .npy with a
+number a point, of a video the same with a number a frame, or a folder of mask pictures. The label is normal / anomalous
+in words, or 0 / 1 where 1 is anomalous; a column called `normal` in place of `label` holds 1 for normal. `question` and
+`answer` are what a talking model is asked about it, and what it should say.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 
 from looktwice import modalities
 from looktwice.data.dataset import DataSet, Tree
-from looktwice.data.items import PICTURES, FrameTruth, Item, LabelRow, MaskPictures, NoAnomaly, TruthSource
+from looktwice.data.items import PICTURES, FrameTruth, Item, LabelRow, MaskPictures, NoAnomaly, Question, TruthSource
 from looktwice.data.lists import read_csv
 from looktwice.errors import BadFile, UsageError
 from looktwice.records import ModalityName
@@ -270,8 +271,16 @@ def _row_item(row: _Row) -> Item:
         defect_type=values.get("type", "") if label else "",
         truth=_truth(row, masks, modality) if masks else NoAnomaly() if label == 0 else None,
         references=row.paths("reference"),
+        questions=_questions(row),
         source=f"{row.file.name}, line {row.line}",
     )
+
+
+def _questions(row: _Row) -> tuple[Question, ...]:
+    question, answer = row.values.get("question", ""), row.values.get("answer", "")
+    if answer and not question:
+        raise row.bad("an answer needs its question: name it in the column question")
+    return (Question(question, answer),) if question else ()
 
 
 def _truth(row: _Row, masks: tuple[Path, ...], modality: ModalityName) -> TruthSource:

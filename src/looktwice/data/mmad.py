@@ -1,7 +1,8 @@
 """MMAD: 39,672 multiple-choice questions about 8,366 pictures of four sources.
 
-Odd: one object keyed by picture path. Normal is a folder called good below the class, which is tested as a whole
-name: `GoodsAD` holds the word too. Masks are relative to the class folder. A category is "source/class".
+Odd: one object keyed by picture path; of several keys that begin with "conversation" the first is read. Normal is a
+folder called good below the class, which is tested as a whole name: `GoodsAD` holds the word too. Masks are relative
+to the class folder or, in some records, to the folder below it. A category is "source/class".
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def read(dataset: DataSet, tree: Tree, variant: str) -> Iterator[Item]:
     if not isinstance(content, dict):
         raise BadFile("unsupported", file, "expected an object keyed by picture path")
     for key, one in content.items():
-        check_record(file, f"record '{key}'", one, ("image_path", "conversation"))
+        check_record(file, f"record '{key}'", one, ())
         yield _item(tree, file, key, one)
 
 
@@ -48,27 +49,30 @@ def _item(tree: Tree, file: Path, key: str, one: Mapping[str, Any]) -> Item:
         raise BadFile("unsupported", file, f"record '{key}': expected source/class/.../picture")
     source, name, *folders = pieces[:-1]
     label = 0 if "good" in folders else 1
+    asked = next((value for name, value in one.items() if name.startswith("conversation")), None)
+    if not isinstance(asked, list):
+        raise BadFile("unsupported", file, f"record '{key}' lacks conversation, a list of questions")
     return Item(
         id=key,
-        paths=(tree.root / str(one["image_path"]),),
+        paths=(tree.root / str(one.get("image_path", key)),),
         modality="image",
         category=f"{source}/{name}",
         split="test",
         label=1 if label else 0,
         defect_type=folders[-1] if label else "",
-        truth=_truth(tree.root, source, name, one.get("mask_path"), label),
+        truth=_truth(tree.root, pieces[:3], one.get("mask_path"), label),
         references=tuple(tree.root / path for path in as_texts(one.get("random_templates"))),
         similar=tuple(tree.root / path for path in as_texts(one.get("similar_templates"))),
-        questions=tuple(_question(file, key, number, q) for number, q in enumerate(one["conversation"], 1)),
+        questions=tuple(_question(file, key, number, q) for number, q in enumerate(asked, 1)),
         source=f"mmad.json, record '{key}'",
     )
 
 
-def _truth(root: Path, source: str, name: str, mask: Any, label: int) -> TruthSource | None:
+def _truth(root: Path, pieces: tuple[str, ...], mask: Any, label: int) -> TruthSource | None:
     if not mask:
         return None if label else NoAnomaly()
-    below = root / source / name / str(mask)
-    return MaskPictures((below if below.exists() else root / str(mask),))
+    places = [root.joinpath(*pieces[:2], str(mask)), root.joinpath(*pieces, str(mask)), root / str(mask)]
+    return MaskPictures((next((place for place in places if place.exists()), places[0]),))
 
 
 def _question(file: Path, key: str, number: int, one: Any) -> Question:

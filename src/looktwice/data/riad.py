@@ -35,6 +35,8 @@ def _dialogues(tree: Tree) -> dict[str, tuple[Turn, ...]]:
     }
 
 
+MASKS = ("{category}/ground_truth/{defect}/{stem}_mask.png", "{category}/ground_truth/{defect}/{stem}.png")
+
 DATASET = DataSet(
     name="riad",
     title="RIAD",
@@ -46,12 +48,8 @@ DATASET = DataSet(
     category_count=24,
     read=read,
     parts=(
-        Part("train", "{category}/train/{defect}/{stem}.png|jpg|jpeg|bmp"),
-        Part(
-            "test",
-            "{category}/test/{defect}/{stem}.png|jpg|jpeg|bmp",
-            mask=("{category}/ground_truth/{defect}/{stem}_mask.png", "{category}/ground_truth/{defect}/{stem}.png"),
-        ),
+        Part("train", "{category}/train/{defect}/{stem}.png|jpg|jpeg|bmp", mask=MASKS),
+        Part("test", "{category}/test/{defect}/{stem}.png|jpg|jpeg|bmp", mask=MASKS),
     ),
     counts={"": (Count(total=28_040, verified=False),)},
     notes=("the reported parts of 15,274 and 8,342 pictures add to 23,616, not 28,040",),

@@ -5,6 +5,7 @@ A row costs nothing until it is used. A card says what a detector is, needs and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ DETECTORS = Registry(
         "memory": "looktwice.detectors.memory:Memory",
         "selfsim": "looktwice.detectors.selfsim:SelfSim",
         "customizable-vlm": "looktwice.detectors.customizable_vlm:CustomizableVlm",
+        "vmad": "looktwice.detectors.vmad.detector:Vmad",
+        "lisa": "looktwice.detectors.vmad.detector:Lisa",
     },
     listing="looktwice models",
 )
@@ -46,7 +49,16 @@ class Card:
     @property
     def ready(self) -> bool:
         """Whether all weights are on this machine."""
-        return all((Path(__file__).parent.parent / "weights" / name).exists() for name in self.weights)
+        return all(_on_this_machine(name) for name in self.weights)
+
+
+def _on_this_machine(name: str) -> bool:
+    """Whether weights lie in the package or in the cache of the hub's client, which is not loaded for this."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return (Path(__file__).parent.parent / "weights" / name).exists() or any(
+        hub.glob(f"models--{name.replace('/', '--')}/snapshots/*/*")
+    )
 
 
 ALL = ("image", "point_cloud", "video")
@@ -72,7 +84,7 @@ CARDS: Mapping[str, Card] = {
         localises=True,
         explains=False,
         good_for="textures, repeated structure, and videos of like parts, when no good example is at hand",
-        bad_for="a normal feature that stands alone (a logo, one hole) is reported and drowns fainter defects; confidence is low",
+        bad_for="a lone normal feature (a logo, one hole) is reported and drowns fainter defects; confidence is low",
     ),
     "customizable-vlm": Card(
         summary="asks a chat model that is told the sheet and shown the references",
@@ -85,6 +97,30 @@ CARDS: Mapping[str, Card] = {
         talks=True,
         good_for="rules in words, parts that vary freely, defects of meaning, and reasons a person can read",
         bad_for="small defects in large pictures, exact places, and runs that must cost nothing",
+    ),
+    "vmad": Card(
+        summary="a language model that says what is wrong and draws where; with references it also compares patches",
+        paper="after VMAD (Deng et al., arXiv 2409.20146), our definition where it is silent",
+        modalities=ALL,
+        zero_shot=True,
+        few_shot=True,
+        localises=True,
+        explains=True,
+        good_for="parts like those it was trained on, rules and reasons in words, dialogue",
+        bad_for="anything before it is trained: no weights were published",
+        weights=("a folder saved by looktwice train vmad",),
+    ),
+    "lisa": Card(
+        summary="reasoning segmentation asked for anomalies",
+        paper="LISA (Lai et al., CVPR 2024)",
+        modalities=ALL,
+        zero_shot=True,
+        few_shot=False,
+        localises=True,
+        explains=True,
+        good_for="a baseline for vmad",
+        bad_for="an image score: it was not made for one",
+        weights=("xinlai/LISA-7B-v1", "openai/clip-vit-large-patch14"),
     ),
 }
 

@@ -92,10 +92,10 @@ class Memory:
         return FittedMemory(self.config, self._views(spec, settings))
 
     def _views(self, spec: Spec, settings: Settings | None) -> Iterator[_View]:
-        samples: dict[str, int] = {}
+        samples: dict[tuple[str, str], int] = {}
         for part, (sample, views) in enumerate(reference_views(spec, settings)):
             # a single long video is its own only witness: its stretches judge each other
-            source = part if len(spec.references) == 1 else samples.setdefault(sample.id, len(samples))
+            source = part if len(spec.references) == 1 else samples.setdefault((sample.id, sample.sha256), len(samples))
             yield from self._each(views, source)
             for copy in modalities.retakes(sample, part, len(spec.references), settings):
                 if copy.names == views.names:  # another way of looking cannot be compared place by place

@@ -20,6 +20,9 @@ _ANSWER_LEAD = r"[\s*_\"'`#>({\[-]*(?:(?:final\s+)?answer\s*(?:is|:)?[\s*_\"'`:]
 _NOT_AN_ANSWER = r"(?!\s*(?:,?\s*or\s+(?:yes|no)\b|/\s*(?:yes|no)\b|idea\b|doubt\b|clue\b|opinion\b|answer\b|matter\b))"
 
 
+YesNoRule = Literal["strict", "substring"]
+
+
 @dataclass(frozen=True)
 class YesNo:
     """How N yes/no answers did; "yes" means anomalous. Shares in [0, 1], NaN where nothing is counted."""
@@ -32,11 +35,12 @@ class YesNo:
     items: int  # N
 
 
-def yes_no(answers: Sequence[str | bool | None], labels: Sequence[bool | int]) -> YesNo:
+def yes_no(answers: Sequence[str | bool | None], labels: Sequence[bool | int], rule: YesNoRule = "strict") -> YesNo:
     """Accuracy, precision, recall and F1 of yes/no answers against labels (1 = anomalous = yes).
 
-    Texts are read by `parse_yes_no`. An unread answer (or None) counts as the opposite of the truth: a false alarm on a
-    normal item, a miss on an anomalous one. Without any "yes" precision is NaN when nothing is anomalous, else 0.
+    Texts are read by `parse_yes_no` with `rule`. An unread answer (or None) counts as the opposite of the truth: a
+    false alarm on a normal item, a miss on an anomalous one. Without any "yes" precision is NaN when nothing is
+    anomalous, else 0.
 
     >>> yes_no(["Yes, a crack.", "No.", "Hmm."], [1, 0, 0])
     YesNo(accuracy=0.6666666666666666, precision=0.5, recall=1.0, f1=0.6666666666666666, unparsed=1, items=3)
@@ -44,7 +48,7 @@ def yes_no(answers: Sequence[str | bool | None], labels: Sequence[bool | int]) -
     if len(answers) != len(labels):
         raise UsageError(f"{len(answers)} answers have {len(labels)} labels: give one per answer")
     truth = [bool(label) for label in labels]
-    read = [parse_yes_no(answer) if isinstance(answer, str) else answer for answer in answers]
+    read = [parse_yes_no(answer, rule) if isinstance(answer, str) else answer for answer in answers]
     said = [(not true) if answer is None else bool(answer) for answer, true in zip(read, truth, strict=True)]
     hits = sum(s and t for s, t in zip(said, truth, strict=True))
     wrong = sum(s != t for s, t in zip(said, truth, strict=True))
@@ -60,15 +64,20 @@ def yes_no(answers: Sequence[str | bool | None], labels: Sequence[bool | int]) -
     )
 
 
-def parse_yes_no(text: str) -> bool | None:
+def parse_yes_no(text: str, rule: YesNoRule = "strict") -> bool | None:
     """True for yes, False for no; None rather than a guess.
 
-    The reply must begin with the word, whatever marks stand before it, or say "answer: yes" or "answer is no" once or
-    always alike. "No idea", "yes or no" and a "no" in the middle of a sentence are None.
+    "strict": the reply must begin with the word, whatever marks stand before it, or say "answer: yes" or "answer is no"
+    once or always alike. "No idea", "yes or no" and a "no" in the middle of a sentence are None. "substring" is the
+    published rule of VisA-D&R: Yes or yes anywhere is yes, anything else is no.
 
     >>> parse_yes_no("**Yes**, there is a scratch."), parse_yes_no("No."), parse_yes_no("There is no way to tell.")
     (True, False, None)
+    >>> parse_yes_no("I cannot say yes or no.", rule="substring")
+    True
     """
+    if rule == "substring":
+        return "Yes" in text or "yes" in text
     begins = re.match(rf"{_ANSWER_LEAD}(yes|no)\b{_NOT_AN_ANSWER}", text, re.IGNORECASE)
     if begins:
         return begins[1].lower() == "yes"
@@ -82,9 +91,10 @@ def parse_yes_no(text: str) -> bool | None:
 LETTERS = ("A", "B", "C", "D", "E")
 
 
-def parse_choice(
-    reply: str, options: Mapping[str, str] | None = None, rule: Literal["strict", "last", "first"] = "strict"
-) -> str | None:
+ChoiceRule = Literal["strict", "last", "first"]
+
+
+def parse_choice(reply: str, options: Mapping[str, str] | None = None, rule: ChoiceRule = "strict") -> str | None:
     """The letter A to E that a reply chooses, or None.
 
     "strict" accepts a letter alone ("B", "(B)."), before its text at the start of a line ("B. a crack"), after

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from looktwice.errors import UsageError
 from looktwice.metrics.maps import as_labels, as_scores
-from looktwice.metrics.ranking import NAN, auroc, rank
+from looktwice.metrics.ranking import NAN, auroc, average_precision, rank
 from looktwice.metrics.regions import check_limit, pro_of
 
 Unseen = Literal["lowest", "drop"]
@@ -49,6 +49,24 @@ def point_auroc(
         return auroc(*pooled) if pooled else NAN
     each = [auroc(values, truth) for values, truth in clouds if truth.any() and not truth.all()]
     return float(np.mean(each)) if each else NAN
+
+
+def point_average_precision(
+    scores: Sequence[np.ndarray], masks: Sequence[np.ndarray], unseen: Unseen = "lowest"
+) -> float:
+    """Average precision of the points of all C clouds: scores (N,) float, NaN = unseen; masks (N,) bool.
+
+    NaN without an anomalous point.
+
+    >>> point_average_precision([np.array([0.1, 0.9, np.nan])], [np.array([False, True, False])])
+    1.0
+    """
+    clouds = [
+        (values, as_labels(truth, f"mask {index}"))
+        for index, (values, truth) in enumerate(_seen(scores, masks, unseen))
+    ]
+    pooled = [np.concatenate(column) for column in zip(*clouds, strict=True)]
+    return average_precision(*pooled) if pooled else NAN
 
 
 def o_pro(

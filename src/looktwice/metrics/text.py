@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,18 +123,24 @@ def gpt_score(
     chat: Callable[[str], str],
     questions: Sequence[str] | None = None,
     prompt: str = GPT_SCORE_PROMPT,
+    threads: int = 1,
 ) -> GptScore:
     """Let any chat model judge each answer from 1 to 10; `chat` takes one prompt and returns the reply.
 
-    `prompt` may be replaced; it is filled with {question}, {reference} and {answer}.
+    `prompt` may be replaced; it is filled with {question}, {reference} and {answer}. `threads`: how many prompts are
+    under way at once; `chat` must then stand being called from several threads. What `chat` raises is raised.
     """
+    if threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
     _same_length(answers, references)
     asked = list(questions) if questions is not None else ["(not given)"] * len(answers)
     _same_length(answers, asked)
-    replies = tuple(
-        chat(prompt.format(question=question, reference=reference, answer=answer))
+    prompts = [
+        prompt.format(question=question, reference=reference, answer=answer)
         for question, reference, answer in zip(asked, references, answers, strict=True)
-    )
+    ]
+    with ThreadPoolExecutor(threads) as pool:
+        replies = tuple(pool.map(chat, prompts))
     return GptScore(tuple(parse_gpt_score(reply) for reply in replies), replies, prompt)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from looktwice.errors import UsageError
 from looktwice.metrics.maps import as_labels, as_scores
-from looktwice.metrics.ranking import NAN, auroc
+from looktwice.metrics.ranking import NAN, auroc, average_precision
 
 
 def frame_auroc(
@@ -30,17 +30,35 @@ def frame_auroc(
     """
     if average not in ("micro", "macro"):
         raise UsageError(f"average must be 'micro' or 'macro', got {average!r}")
-    if len(scores) != len(labels):
-        raise UsageError(f"{len(scores)} videos of scores have {len(labels)} of labels: give one per video")
-    videos = [
-        _checked(np.asarray(values), np.asarray(truth), index, normalise)
-        for index, (values, truth) in enumerate(zip(scores, labels, strict=True))
-    ]
+    videos = _videos(scores, labels, normalise)
     if average == "micro":
         pooled = [np.concatenate(column) for column in zip(*videos, strict=True)]
         return auroc(*pooled) if pooled else NAN
     each = [auroc(values, truth) for values, truth in videos if truth.any() and not truth.all()]
     return float(np.mean(each)) if each else NAN
+
+
+def frame_average_precision(scores: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> float:
+    """Average precision of the frames of all V videos strung together, as UCF-Crime is scored beside AUROC.
+
+    scores (F,) float, labels (F,) bool or 0/1. NaN without an anomalous frame.
+
+    >>> frame_average_precision([np.array([0.1, 0.9])], [np.array([0, 1])])
+    1.0
+    """
+    pooled = [np.concatenate(column) for column in zip(*_videos(scores, labels, normalise=False), strict=True)]
+    return average_precision(*pooled) if pooled else NAN
+
+
+def _videos(
+    scores: Sequence[np.ndarray], labels: Sequence[np.ndarray], normalise: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    if len(scores) != len(labels):
+        raise UsageError(f"{len(scores)} videos of scores have {len(labels)} of labels: give one per video")
+    return [
+        _checked(np.asarray(values), np.asarray(truth), index, normalise)
+        for index, (values, truth) in enumerate(zip(scores, labels, strict=True))
+    ]
 
 
 def _checked(values: np.ndarray, truth: np.ndarray, index: int, normalise: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,8 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from looktwice.data.procedural.drawing import check_defect, streams
+from looktwice.data.procedural.surfaces import SHELL, Distance, Points, cells, in_shell, onto
 from looktwice.errors import UsageError
-
-Points = npt.NDArray[np.float64]
-Distance = Callable[[Points], Points]  # (N, 3) -> (N,)
 
 HALF_X, HALF_Y, HEIGHT = 48.0, 32.0, 14.0  # mm, of the flange
 CORNER, EDGE = 12.0, 1.6  # radii of its upright corners and of its edges
@@ -30,8 +28,6 @@ GROOVE_X, GROOVE_HALF, GROOVE_FLOOR = 23.0, 4.0, 9.0
 LOW, HIGH = np.array((-50.0, -34.0, -2.0)), np.array((50.0, 34.0, 29.0))  # a box around the cover
 
 NOISE = 0.03  # mm, of the scanner, one standard deviation
-SHELL = 0.25  # mm on each side of the surface
-CELL = 1.0  # mm, of the grid that finds the surface quickly
 PROPERTIES = ("surface", "noise", "pose", "defect")
 
 
@@ -100,46 +96,17 @@ def _blended(a: Points, b: Points, radius: float) -> Points:
 # ---------------------------------------------------------------- points on a surface
 
 
-def _slope(distance: Distance, p: Points) -> Points:
-    """(N, 3) gradient of the distance, from the four corners of a tiny tetrahedron."""
-    step, corners = 1e-4, np.array(((1.0, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)))
-    return np.asarray(sum(distance(p + step * e)[:, None] * e for e in corners) / (4 * step))
-
-
-def _onto(distance: Distance, p: Points) -> Points:
-    """Move points near a surface onto it."""
-    for _ in range(2):
-        slope = _slope(distance, p)
-        p = p - (distance(p) / np.maximum((slope**2).sum(1), 1e-6))[:, None] * slope
-    return p
-
-
-def _cells(distance: Distance, low: Points, high: Points) -> Points:
-    """(C, 3) lower corners of the cells of a grid that the shell may touch."""
-    axes = [np.arange(a, b, CELL) for a, b in zip(low, high, strict=True)]
-    corners = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    return np.asarray(corners[np.abs(distance(corners + CELL / 2)) < SHELL + CELL * np.sqrt(3) / 2])
-
-
 @lru_cache(maxsize=1)
 def _cover_cells() -> Points:
-    return _cells(_cover, LOW, HIGH)
-
-
-def _in_shell(distance: Distance, cells: Points, many: int, rng: np.random.Generator) -> Points:
-    """Of `many` points drawn in the cells, those within SHELL of the surface."""
-    p = cells[rng.integers(len(cells), size=many)] + rng.uniform(0, CELL, (many, 3))
-    p = p[np.abs(distance(p)) < SHELL]
-    # blends bend the distance: dividing by its slope keeps the shell equally thick everywhere
-    return np.asarray(p[np.abs(distance(p)) < SHELL * np.linalg.norm(_slope(distance, p), axis=1)])
+    return cells(_cover, LOW, HIGH)
 
 
 def _sample(points: int, rng: np.random.Generator) -> Points:
     """(points, 3) points spread evenly over the good cover."""
     found: list[Points] = []
     while sum(map(len, found)) < points:
-        found.append(_in_shell(_cover, _cover_cells(), 4 * points, rng))
-    return _onto(_cover, np.concatenate(found)[:points])
+        found.append(in_shell(_cover, _cover_cells(), 4 * points, rng))
+    return onto(_cover, np.concatenate(found)[:points])
 
 
 # ---------------------------------------------------------------- defects
@@ -191,16 +158,16 @@ def _broken_off(
     def rest(p: Points) -> Points:
         return np.maximum(_cover(p), -fracture(p))
 
-    cells, whole, many = _cells(rest, low, high), _cover_cells(), 4 * len(cloud)
-    shown = _onto(rest, _in_shell(rest, cells, many, rng))
+    near, whole, many = cells(rest, low, high), _cover_cells(), 4 * len(cloud)
+    shown = onto(rest, in_shell(rest, near, many, rng))
     shown = shown[(np.abs(fracture(shown)) < 1e-3) & (_cover(shown) < -1e-3)]
-    everywhere = _in_shell(_cover, whole, many, rng)
+    everywhere = in_shell(_cover, whole, many, rng)
     kept = everywhere[fracture(everywhere) > SHELL]
     # the same shell drawn equally often: shown points per cell compare the two areas
-    needed = min(len(lost), len(shown), round(len(cloud) * len(shown) * len(cells) / (len(everywhere) * len(whole))))
+    needed = min(len(lost), len(shown), round(len(cloud) * len(shown) * len(near) / (len(everywhere) * len(whole))))
     broken, labels = cloud.copy(), np.zeros(len(cloud), np.bool_)
     broken[lost[:needed]], labels[lost[:needed]] = shown[:needed], True
-    broken[lost[needed:]] = _onto(_cover, kept[: len(lost) - needed])
+    broken[lost[needed:]] = onto(_cover, kept[: len(lost) - needed])
     return broken, labels
 
 

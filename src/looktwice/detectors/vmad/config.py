@@ -10,19 +10,16 @@ from typing import Any
 
 from transformers import AutoConfig, CLIPVisionConfig, PretrainedConfig, SamConfig
 
+from looktwice.backbones.clip import vision_config as clip_config
+from looktwice.backbones.sam import SamSize, sam_config
 from looktwice.errors import UsageError
 
 PROJECTORS = ("ltc", "linear", "mlp2x")
-SAM_ENCODERS: dict[str, dict[str, Any]] = {  # segment_anything/build_sam.py
-    "vit_h": {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "at": (7, 15, 23, 31)},
-    "vit_l": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "at": (5, 11, 17, 23)},
-    "vit_b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "at": (2, 5, 8, 11)},
-}
 TRAINED = ("adapters", "projector", "all")
 LORA = {"r": 8, "alpha": 16, "dropout": 0.05, "targets": ["q_proj", "v_proj"]}  # LISA's
 
 
-class VmadConfig(PretrainedConfig):
+class VmadConfig(PretrainedConfig):  # type: ignore[misc]
     """All that decides the shape and the training of a model; JSON in and out by `save_pretrained`, `from_pretrained`.
 
     Args:
@@ -49,7 +46,8 @@ class VmadConfig(PretrainedConfig):
         clip_geometry: "aligned" (tower and mask decoder see the same square) or "lisa" (the tower sees a centre crop).
         text_weight, seg_weight, bce_weight, dice_weight, pbsd_weight: of the losses.
         train: what is trained: "adapters", "projector" or "all" (see `trainable_names`).
-        lora: {"r", "alpha", "dropout", "targets"} of the language model's adapters, or None.
+        lora: {"r", "alpha", "dropout", "targets"} of the language model's adapters, or None. Saved weights without
+            adapters get them by `VmadModel.add_lora`, which starts them at nothing.
 
     Raises UsageError for a value that is not allowed or parts that do not fit together.
     """
@@ -105,10 +103,17 @@ class VmadConfig(PretrainedConfig):
         self.image_start_end, self.template, self.clip_geometry = image_start_end, template, clip_geometry
         self.text_weight, self.seg_weight = text_weight, seg_weight
         self.bce_weight, self.dice_weight, self.pbsd_weight = bce_weight, dice_weight, pbsd_weight
-        self.train, self.lora = train, None if lora is None else {**LORA, **lora}
+        self.train, self.lora = train, None if lora is None else self.full_lora(lora)
         kwargs.setdefault("tie_word_embeddings", bool(getattr(self.text_config, "tie_word_embeddings", False)))
         super().__init__(**kwargs)
         _check(self)
+
+    @staticmethod
+    def full_lora(given: dict[str, Any]) -> dict[str, Any]:
+        """Complete LoRA's fields by LISA's values; raises UsageError for a field it does not have."""
+        if odd := set(given) - set(LORA):
+            raise UsageError(f"lora has {', '.join(LORA)}, got {', '.join(sorted(odd))}")
+        return {**LORA, **given}
 
     @property
     def grid(self) -> int:
@@ -137,14 +142,21 @@ class VmadConfig(PretrainedConfig):
 
     @classmethod
     def vmad_7b(cls, size: int = 224, **changes: Any) -> VmadConfig:
-        """The paper's parts: CLIP ViT-L/14 at 224 or 336, LTC started warm, LLaVA-7B's Llama with LoRA, SAM ViT-H."""
+        """The paper's parts: CLIP ViT-L/14, LTC started warm, LLaVA-7B's Llama with LoRA, SAM ViT-H.
+
+        size: 224 for LLaVA 1.1, the paper's, or 336 for LLaVA 1.5; raises UsageError for another.
+        """
+        if size not in (224, 336):
+            raise UsageError(f"CLIP ViT-L/14 sees 224 or 336 pixels, got {size}")
+        first = size == 224
         base: dict[str, Any] = {
-            "vision_config": clip_large(size),
+            "vision_config": clip_config("ViT-L/14" if first else "ViT-L/14@336px"),
             "text_config": llama_7b(),
-            "visual_config": sam("vit_h"),
+            "visual_config": sam_config("vit_h"),
             "ltc_init": "warm",
-            "ltc_base": "linear" if size == 224 else "mlp2x",
-            "image_start_end": size == 224,
+            "ltc_base": "linear" if first else "mlp2x",
+            "image_start_end": first,
+            "template": "llava_v1" if first else "vicuna_v1",
             "lora": LORA,
         }
         return cls(**{**base, **changes})
@@ -153,9 +165,9 @@ class VmadConfig(PretrainedConfig):
     def lisa_7b(cls, **changes: Any) -> VmadConfig:
         """LISA-7B: linear projector, no DSSL, `[SEG]`, the tower sees a centre crop."""
         base: dict[str, Any] = {
-            "vision_config": clip_large(224),
+            "vision_config": clip_config("ViT-L/14"),
             "text_config": llama_7b(),
-            "visual_config": sam("vit_h"),
+            "visual_config": sam_config("vit_h"),
             "projector": "linear",
             "dssl": False,
             "seg_token": "[SEG]",
@@ -186,7 +198,9 @@ class VmadConfig(PretrainedConfig):
                 "num_key_value_heads": 4,
                 "max_position_embeddings": 1024,
             },
-            "visual_config": small_sam(size=128, stride=8, channels=64),
+            "visual_config": sam_config(
+                SamSize(64, 2, 4, (1,)), 128, patch=8, window=4, channels=64, decoder_heads=4, decoder_mlp=256
+            ),
             "visual_backbone": "conv",
             "conv_widths": (32, 48, 96),
             "ltc_heads": 4,
@@ -195,17 +209,7 @@ class VmadConfig(PretrainedConfig):
         return cls(**{**base, **changes})
 
 
-def clip_large(size: int = 224) -> CLIPVisionConfig:
-    """openai/clip-vit-large-patch14 (224) and its 336 version."""
-    return CLIPVisionConfig(
-        image_size=size,
-        patch_size=14,
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        projection_dim=768,
-    )
+AutoConfig.register("vmad", VmadConfig, exist_ok=True)  # so that AutoTokenizer knows what it finds beside a tokenizer
 
 
 def llama_7b() -> PretrainedConfig:
@@ -219,44 +223,6 @@ def llama_7b() -> PretrainedConfig:
         num_attention_heads=32,
         max_position_embeddings=4096,
         rms_norm_eps=1e-6,
-    )
-
-
-def sam(name: str) -> SamConfig:
-    """One of the published sizes vit_b, vit_l, vit_h; raises UsageError for another name."""
-    if name not in SAM_ENCODERS:
-        raise UsageError(f"expected a SAM encoder of {', '.join(SAM_ENCODERS)}, got '{name}'")
-    sizes = dict(SAM_ENCODERS[name])
-    at = sizes.pop("at")
-    return SamConfig(vision_config={**sizes, "global_attn_indexes": list(at)})
-
-
-def small_sam(size: int, stride: int, channels: int, **encoder: Any) -> SamConfig:
-    """SAM's parts at a small size: prompt encoder and mask decoder of `channels` channels.
-
-    encoder: further fields of the ViT encoder (hidden_size, num_hidden_layers ...).
-    """
-    vision = {
-        "hidden_size": channels,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "window_size": 4,
-        "global_attn_indexes": [1],
-        **encoder,
-        "image_size": size,
-        "patch_size": stride,
-        "output_channels": channels,
-        "num_pos_feats": channels // 2,
-    }
-    return SamConfig(
-        vision_config=vision,
-        prompt_encoder_config={"hidden_size": channels, "image_size": size, "patch_size": stride},
-        mask_decoder_config={
-            "hidden_size": channels,
-            "mlp_dim": 4 * channels,
-            "num_attention_heads": 4,
-            "iou_head_hidden_dim": channels,
-        },
     )
 
 
@@ -290,16 +256,18 @@ def _check(config: VmadConfig) -> None:
     _one_of(config, "pbsd", ("kl", "infonce"))
     _one_of(config, "clip_geometry", ("aligned", "lisa"))
     _one_of(config, "train", TRAINED)
-    if config.lora is not None and (odd := set(config.lora) - set(LORA)):
-        raise UsageError(f"lora has {', '.join(LORA)}, got {', '.join(sorted(odd))}")
     depth = int(config.vision_config.num_hidden_layers)
     for layer in (config.vision_layer, *config.ltc_layers):
         if not -depth - 1 <= layer <= depth:
-            raise UsageError(f"hidden state {layer} of a vision tower with {depth} layers: take {-depth - 1} to {depth}")
+            raise UsageError(
+                f"hidden state {layer} of a vision tower with {depth} layers: take {-depth - 1} to {depth}"
+            )
     if not config.ltc_layers or config.ltc_factor < 1:
         raise UsageError("LTC needs at least one entry in ltc_layers and ltc_factor of at least 1")
     if config.vision_config.hidden_size % config.ltc_heads:
-        raise UsageError(f"ltc_heads {config.ltc_heads} must divide the tower's width {config.vision_config.hidden_size}")
+        raise UsageError(
+            f"ltc_heads {config.ltc_heads} must divide the tower's width {config.vision_config.hidden_size}"
+        )
     if not 0 < config.dssl_ready <= config.dssl_slots or config.pbsd_top < 1:
         raise UsageError("DSSL needs 0 < dssl_ready <= dssl_slots and pbsd_top of at least 1")
     _check_visual(config)
@@ -310,8 +278,8 @@ def _check_visual(config: VmadConfig) -> None:
     decoder = config.visual_config.mask_decoder_config
     if len({visual.output_channels, prompt.hidden_size, decoder.hidden_size, 2 * visual.num_pos_feats}) > 1:
         raise UsageError(
-            f"visual_config: output_channels {visual.output_channels}, prompt encoder {prompt.hidden_size}, mask decoder "
-            f"{decoder.hidden_size} and 2 x num_pos_feats {2 * visual.num_pos_feats} must be equal"
+            f"visual_config: output_channels {visual.output_channels}, prompt encoder {prompt.hidden_size}, "
+            f"mask decoder {decoder.hidden_size} and 2 x num_pos_feats {2 * visual.num_pos_feats} must be equal"
         )
     if visual.image_size != prompt.image_size or visual.patch_size != prompt.patch_size:
         raise UsageError("visual_config: vision and prompt encoder must name the same image_size and patch_size")
