@@ -508,7 +508,7 @@ def _detector(
             )
     if explain_with is None:
         return name, detector
-    return f"{name} + {explain_with}", detectors.explained(detector, name, explain_with, **talking)
+    return f"{name} + {explain_with}", detectors.explaining(detector, name, explain_with, **talking)
 
 
 def _zero_shot(model: str) -> bool:

@@ -57,6 +57,10 @@ class Plan(BaseModel):
         description="whether a question about a sample is asked with the earlier ones and their answers; None: a "
         "dialogue is, questions with options are asked one by one",
     )
+    shuffle: bool = Field(
+        False, description="options of a question in another order, drawn from its own text: letters are no habit then"
+    )
+    knowledge: bool = Field(False, description="tell what the data set knows of the class (MMAD) before each question")
     references: Literal["train", "test", "own", "similar"] = Field(
         "train",
         description="where references come from: normal samples of the train part; of the judged part, which are then "

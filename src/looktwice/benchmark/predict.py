@@ -7,6 +7,7 @@ is written; after a crash the same command goes on behind the last whole batch.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import logging
@@ -38,6 +39,12 @@ from looktwice.findings import BadAnswer, check_answer
 from looktwice.records import PointCloudData, Prediction, Sample, VideoData, Views
 from looktwice.report.atomic import write_atomically
 from looktwice.settings import Settings
+
+# As MMAD's scripts put it (jam-cc/MMAD at bad03b4).
+KNOWLEDGE = (
+    "Following is the domain knowledge which contains some type of defect and the normal object characteristics: "
+    "\n {text}\n"
+)
 
 log = logging.getLogger(__name__)
 
@@ -442,11 +449,15 @@ class Worker:
             )
         start = time.perf_counter()
         asked = questions_of(one.item, self.plan.question)
+        if self.plan.shuffle:
+            asked = tuple(shuffled(question, one.item.id) for question in asked)
         try:
             if not asked:
                 raise UsageError(f"the data set asks nothing about {one.item.id}: give --question")
+            if self.plan.knowledge and not one.item.knowledge:
+                raise UsageError(f"the data set's copy knows nothing of {one.item.category}: leave out --knowledge")
             views = one.views or next(modalities.views(one.sample, self.plan.settings))
-            answers = self._said(fitted, views, asked)
+            answers = self._said(fitted, views, asked, one.item.knowledge if self.plan.knowledge else "")
         except (MissingExtra, StopRun):
             raise
         except Exception as error:
@@ -464,15 +475,16 @@ class Worker:
         ]
         return Row(line, {}, time.perf_counter() - start)
 
-    def _said(self, fitted: Reasoner, views: Views, asked: Sequence[Question]) -> list[str]:
+    def _said(self, fitted: Reasoner, views: Views, asked: Sequence[Question], knowledge: str = "") -> list[str]:
         """The answers; a dialogue carries what was said, questions with options must not tell of one another."""
         history = self.plan.history
         if history is None:
             history = not any(question.options for question in asked)
+        before = KNOWLEDGE.format(text=knowledge) if knowledge else ""
         if history:
             seen = fitted.look(views)
-            return [seen.ask(ask_text(question)) for question in asked]
-        return [fitted.look(views).ask(ask_text(question)) for question in asked]
+            return [seen.ask(("" if i else before) + ask_text(question)) for i, question in enumerate(asked)]
+        return [fitted.look(views).ask(before + ask_text(question)) for question in asked]
 
 
 def questions_of(item: Item, question: str = "") -> tuple[Question, ...]:
@@ -484,6 +496,23 @@ def questions_of(item: Item, question: str = "") -> tuple[Question, ...]:
         return (Question(question),)
     pairs = zip(item.turns[::2], item.turns[1::2], strict=False)
     return item.questions or tuple(Question(said.text, answered.text) for said, answered in pairs)
+
+
+def shuffled(question: Question, salt: str) -> Question:
+    """The same options under other letters, in an order drawn from `salt` and the question; the answer goes along.
+
+    >>> shuffled(Question("Is there a defect?", "A", (("A", "Yes."), ("B", "No."))), "7")
+    Question(text='Is there a defect?', answer='B', options=(('A', 'No.'), ('B', 'Yes.')), kind='')
+    """
+    if not question.options:
+        return question
+    digest = hashlib.sha256(f"{salt}\0{question.text}".encode()).digest()
+    order = np.random.default_rng(list(digest)).permutation(len(question.options))
+    letters = [letter for letter, _ in question.options]
+    moved = [question.options[i] for i in order]
+    answer = next((new for new, (old, _) in zip(letters, moved, strict=True) if old == question.answer), "")
+    options = tuple((new, words) for new, (_, words) in zip(letters, moved, strict=True))
+    return replace(question, answer=answer, options=options)
 
 
 def ask_text(question: Question) -> str:

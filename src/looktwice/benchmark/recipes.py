@@ -37,6 +37,7 @@ PROTOCOLS: Mapping[str, str] = {
     "full normal set": "all normal training samples of the category",
     "ablation": "parts of a system switched off",
     "VisA-D&R": "yes or no per picture, and answers in words",
+    "Customizable-VLM list": "one verdict per picture beside one reference, all pictures pooled",
     "MMAD": "multiple-choice questions in seven sub-tasks",
 }
 
@@ -70,6 +71,8 @@ class Target(_Part):
     question: str = ""
     references: Literal["train", "test", "own", "similar"] = "train"
     history: bool | None = None
+    shuffle: bool = False
+    knowledge: bool = False
     categories: tuple[str, ...] = ()
     shots: tuple[Shots, ...] = (0,)
     seeds: int = 1

@@ -26,6 +26,7 @@ from looktwice.errors import UsageError
 from looktwice.metrics import (
     PixelMetrics,
     auroc,
+    average_precision,
     bootstrap,
     class_means,
     frame_auroc,
@@ -130,6 +131,7 @@ def score(
         "means": draws,
         "summary": _over_seeds(found, draws),
         "mmad": _mmad(run, reading),
+        "pooled": _pooled(run),
     }
     curves = {one["unit"]: one["curves"] for one in found}
     write_atomically(run.folder / SCORES, _json(scores))
@@ -164,7 +166,7 @@ def _defined(value: Any) -> Any:
 
 def _undefined(scores: dict[str, Any]) -> dict[str, Any]:
     """null as NaN again, in figures alone."""
-    for one in (*scores["categories"], *scores["means"]):
+    for one in (*scores["categories"], *scores["means"], *scores["pooled"]):
         one["metrics"] = {key: NAN if value is None else value for key, value in one["metrics"].items()}
     for one in scores["summary"]:
         for figure in one["metrics"].values():
@@ -407,6 +409,28 @@ def _mmad(run: Run, reading: Reading) -> list[dict[str, Any]]:
             }
         )
     return tables
+
+
+def _pooled(run: Run) -> list[dict[str, Any]]:
+    """Figures of the Customizable-VLM list as its script takes them, one row for each number of shots and seed.
+
+    Over all pictures pooled, with normal as the positive class; what failed is in none. Empty for other data sets.
+    """
+    if run.plan["dataset"] != "customizable_vlm" or run.plan["task"] != "detect":
+        return []
+    found = []
+    for shots, seed in dict.fromkeys((unit.shots, unit.seed) for unit in run.units):
+        units = [unit for unit in run.units if (unit.shots, unit.seed) == (shots, seed)]
+        rows = [row for unit in units for row in run.rows(unit) if row["error"] is None]
+        normal = np.array([1 - row["label"] for row in rows], np.int64)
+        scores = np.array([1 - row["score"] for row in rows], np.float64)
+        figures = {
+            "accuracy": float(np.mean((scores > 0.5) == (normal == 1))) if rows else NAN,
+            "image_auroc": auroc(scores, normal) if rows else NAN,
+            "image_ap": average_precision(scores, normal) if rows else NAN,
+        }
+        found.append({"shots": shots, "seed": seed, "samples": len(rows), "metrics": figures})
+    return found
 
 
 # ---------------------------------------------------------------- means

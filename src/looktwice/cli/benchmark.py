@@ -60,6 +60,8 @@ def predict(
         bool | None,
         typer.Option(help="Ask a sample's questions as one dialogue. Default: not where there are options."),
     ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Options of a question in another, fixed order.")] = False,
+    knowledge: Annotated[bool, typer.Option("--knowledge", help="Tell the data set's knowledge of the class.")] = False,
     maps: Annotated[str, typer.Option(help="How maps are kept: uint16, float32 (exact) or none.")] = "uint16",
     option: flags.Options = None,
     set: flags.Set = None,
@@ -88,6 +90,8 @@ def predict(
             task=task,
             question=question,
             history=history,
+            shuffle=shuffle,
+            knowledge=knowledge,
             references=references,
             categories=_names(categories),
             shots=parse_shots(shots),
@@ -140,6 +144,10 @@ def score(
                 threads=threads,
             )
             typer.echo(render(tables([scores], published=False), "paper"))
+            for one in scores["pooled"]:
+                figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in one["metrics"].items())
+                shots = f"{one['shots']} references, seed {one['seed']}"
+                typer.echo(f"All {one['samples']} pooled, normal positive, as published ({shots}): {figures}")
             typer.echo(f"Scores: {printable(str(run / 'scores.json'))}")
 
 

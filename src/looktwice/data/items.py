@@ -74,6 +74,7 @@ class Item:
     similar: tuple[Path, ...] = ()  # normal pictures chosen because they look like this one
     turns: tuple[Turn, ...] = ()
     questions: tuple[Question, ...] = ()
+    knowledge: str = ""  # what the data set knows of the class, in words
     crop: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1: the item is this part of the picture
     source: str = ""  # where a list names it: "labels.csv, line 7"
 

@@ -8,6 +8,7 @@ to the class folder or, in some records, to the folder below it. A category is "
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +29,7 @@ CLASSES = {
     ),
     "GoodsAD": ("cigarette_box", "drink_bottle", "drink_can", "food_bottle", "food_box", "food_package"),
 }
+KNOWLEDGE = "domain_knowledge.json"
 
 
 def read(dataset: DataSet, tree: Tree, variant: str) -> Iterator[Item]:
@@ -38,9 +40,22 @@ def read(dataset: DataSet, tree: Tree, variant: str) -> Iterator[Item]:
     content = read_json(tree, file)
     if not isinstance(content, dict):
         raise BadFile("unsupported", file, "expected an object keyed by picture path")
+    known = _known(tree)
     for key, one in content.items():
         check_record(file, f"record '{key}'", one, ())
-        yield _item(tree, file, key, one)
+        item = _item(tree, file, key, one)
+        yield replace(item, knowledge=known.get(item.category, ""))
+
+
+def _known(tree: Tree) -> dict[str, str]:
+    """Category -> all texts of the class, joined as published; none without the file."""
+    if KNOWLEDGE not in tree.files(tree.root):
+        return {}
+    known: dict[str, str] = {}
+    for (source, name, _), text in domain_knowledge(tree.root).items():
+        category = f"{source}/{name}"
+        known[category] = f"{known[category]}\n{text}" if category in known else text
+    return known
 
 
 def _item(tree: Tree, file: Path, key: str, one: Mapping[str, Any]) -> Item:
@@ -88,7 +103,7 @@ def _question(file: Path, key: str, number: int, one: Any) -> Question:
 def domain_knowledge(root: Path | str) -> dict[tuple[str, str, str], str]:
     """domain_knowledge.json as (source, class, type) -> text, its `MVTec` renamed `DS-MVTec` as in picture keys."""
     tree = Tree(Path(root))
-    content = read_json(tree, tree.root / "domain_knowledge.json")
+    content = read_json(tree, tree.root / KNOWLEDGE)
     return {
         ("DS-MVTec" if source == "MVTec" else source, name, kind): str(text)
         for source, classes in content.items()
@@ -111,5 +126,5 @@ DATASET = DataSet(
     read=read,
     splits=("test",),
     counts={"": (Count(total=8366, questions=39_672),)},
-    extras=("domain_knowledge.json", *(f"{source}/*" for source in CLASSES), "*.csv", "*.md", "LICENSE*"),
+    extras=(KNOWLEDGE, *(f"{source}/*" for source in CLASSES), "*.csv", "*.md", "LICENSE*"),
 )

@@ -139,7 +139,7 @@ def load(name: str, **options: Any) -> Detector:
     return detector
 
 
-def explained(detector: Detector, name: str, talker: str, **options: Any) -> Detector:
+def explaining(detector: Detector, name: str, talker: str, **options: Any) -> Detector:
     """Return a detector whose findings a talker ("openai:gpt-4o") puts into words; options are those of the talker.
 
     Raises UsageError for an option it does not have or a value out of range.
