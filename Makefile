@@ -9,7 +9,7 @@ demo: .venv/.core
 	$(BIN)/looktwice demo --out out/demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff check .

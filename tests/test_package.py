@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from test_layering import heavy
 
 import looktwice
 
@@ -24,9 +25,10 @@ OPTIONAL = (
     *("av", "trimesh", "pypcd4", "tifffile", "torch", "torchvision", "transformers", "accelerate", "peft"),
     *("safetensors", "openai", "pydicom", "nibabel", "fastapi", "uvicorn", "sqlalchemy", "ray", "onnx", "onnxscript"),
     *("mkdocs", "pytest", "hypothesis", "ruff", "mypy", "sklearn", "pycocotools", "jsonschema", "psutil", "hatchling"),
+    *("xdist", "tensorboard", "sentencepiece", "tokenizers", "huggingface_hub"),
 )
-OTHER_NAMES = {"scikit-learn": "sklearn"}
-NOT_IMPORTED = {"types-pyyaml", "scipy-stubs", "looktwice"}
+OTHER_NAMES = {"scikit-learn": "sklearn", "pytest-xdist": "xdist"}
+NOT_IMPORTED = {"types-pyyaml", "scipy-stubs", "looktwice", "protobuf"}
 
 ASK = """
 import json, sys
@@ -125,10 +127,25 @@ def test_the_blocked_names_are_those_of_all_extras() -> None:
 
 def test_every_module_can_be_imported_without_extras() -> None:
     names = [found.name for found in pkgutil.walk_packages(looktwice.__path__, "looktwice.")]
+    names = [name for name in names if not heavy(name)]
     assert len(names) > 60
     loop = "for name in sys.argv[1:]: importlib.import_module(name)\nprint(len(sys.argv) - 1)"
     answer = python(BLOCKED.format(optional=OPTIONAL) + loop, *names)
     assert answer.stdout == f"{len(names)}\n", answer.stderr
+
+
+@pytest.mark.parametrize("model", ["vmad", "lisa", "hf:owner/name"])
+def test_a_model_that_is_nothing_without_torch_names_the_extra(model: str) -> None:
+    code = f"""
+import looktwice
+try:
+    looktwice.load({model!r}).fit(looktwice.Spec())
+except ImportError as error:
+    print(error.kind, error)
+"""
+    answer = python(BLOCKED.format(optional=OPTIONAL) + code)
+    assert answer.stdout.startswith("missing_extra"), answer.stderr
+    assert "pip install 'looktwice[torch]'" in answer.stdout
 
 
 def test_pictures_are_inspected_without_extras_and_a_video_names_the_extra_it_needs(tmp_path: Path) -> None:

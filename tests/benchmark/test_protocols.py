@@ -30,7 +30,20 @@ def ran(*arguments: object, code: int = 0) -> str:
 def predicted(dataset: str, script: str, *flags: object, code: int = 0) -> dict:
     Path("talk.yaml").write_text(script)
     options = ("--option", "talker=fake:talk.yaml")
-    ran("predict", "-m", "customizable-vlm", "-d", dataset, "--root", "data", *options, *flags, "--out", "run", code=code)
+    ran(
+        "predict",
+        "-m",
+        "customizable-vlm",
+        "-d",
+        dataset,
+        "--root",
+        "data",
+        *options,
+        *flags,
+        "--out",
+        "run",
+        code=code,
+    )
     return {"out": ran("score", "run"), **json.loads(Path("run/scores.json").read_text())}
 
 

@@ -59,14 +59,15 @@ def ask(
             modality=modality,
         )
         for one in _questions(question or []):
-            said = {"part": part, "model": explain_with or model, "question": one, "answer": seen.ask(one)}
+            answer = seen.ask(one)
+            said = {"part": part, "model": explain_with or model, "question": one, "answer": answer}
             line = coder.dumps(said, ensure_ascii=False).encode()
             append_line(transcript, line + b"\n")
             if json:
                 typer.echo(line)  # bytes: UTF-8 whatever the terminal speaks
             else:
-                for line in said["answer"].splitlines() or [""]:
-                    typer.echo(printable(line))
+                for words in answer.splitlines() or [""]:
+                    typer.echo(printable(words))
         note(f"Transcript: {transcript}")
 
 

@@ -121,7 +121,6 @@ class Vmad:
             raise UsageError("bits: load a LISA folder whole, save it with save_pretrained, and open that in few bits")
         return open_lisa(folder, config.clip, device=device, dtype=dtype)
 
-
     def _named(self) -> str:
         """The weights' name, for an ablation with its parts filled in: runs/ltc-{ltc} -> runs/ltc-true."""
         parts = {"ltc": self.config.ltc, "dssl": self.config.dssl}
