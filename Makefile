@@ -1,9 +1,9 @@
-# Everything a person or CI does here: make demo | test | check | fix | docs | bench
+# Everything a person or CI does here: make demo | test | check | fix | docs | bench | train-check
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check fix docs bench clean
+.PHONY: demo test check fix docs bench train-check clean
 
 demo: .venv/.core
 	$(BIN)/looktwice demo --out out/demo
@@ -25,8 +25,11 @@ docs: .venv/.docs
 	@echo "Docs: site/index.html"
 
 bench: .venv/.dev
-	@for script in benchmarks/*.py; do case $$script in */real.py) continue;; esac; \
+	@for script in benchmarks/*.py; do case $$script in */real.py|*/train_check.py) continue;; esac; \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+train-check: .venv/.dev
+	$(BIN)/python benchmarks/train_check.py
 
 clean:
 	rm -rf .venv out site

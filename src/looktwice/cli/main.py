@@ -20,6 +20,7 @@ from looktwice.cli.inspect import inspect
 from looktwice.cli.models import models
 from looktwice.cli.report import report
 from looktwice.cli.schema import schema
+from looktwice.cli.train import train
 
 app = typer.Typer(
     name="looktwice",
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspect images, point clouds and videos: whether something is wrong, where, and why.",
 )
-for command in (inspect, ask, check, calibrate, report, models, demo, generate, schema):
+for command in (inspect, ask, check, calibrate, report, models, demo, generate, train, schema):
     app.command()(command)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(benchmark.app, name="benchmark")

@@ -259,6 +259,8 @@ class _Loop:
                 losses = self.system.loss(send_to_device(batch, accelerator.device))
                 accelerator.backward(losses.total)
                 if accelerator.sync_gradients:
+                    if accelerator.distributed_type == DistributedType.FSDP:
+                        self._fill_gradients()
                     accelerator.clip_grad_norm_(self.system.network.parameters(), self.config.clip)
                 self.optimiser.step()
                 self.optimiser.zero_grad()
@@ -268,6 +270,12 @@ class _Loop:
                 f"the loss of update {self.step + 1} is not a number: lower lr, or look at the data. "
                 f"The newest checkpoint is {self.step - self.step % self.config.save_every} updates old"
             )
+
+    def _fill_gradients(self) -> None:
+        """Zeros where a parameter took no part: its shards are written only if the optimiser has a state for it."""
+        for parameter in self.system.network.parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def _log(self, window: _Means, lr: float) -> Mapping[str, float]:
         """Means over all processes since the line before, onto disk; the main process notes what was skipped."""
