@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -154,7 +155,7 @@ def test_a_checkpoint_holds_what_learns_and_nothing_else(tmp_path):
     trained(tmp_path)
     folder = tmp_path / "checkpoints" / "step-00000006"
     weights = load_file(folder / checkpoint.WEIGHTS)
-    assert set(weights) == {"learns.weight", "learns.bias", "out.weight", "out.bias", "seen"}
+    assert set(weights) == {f"{part}.{what}" for part in ("learns", "out", "idle") for what in ("weight", "bias")} | {"seen"}
     assert {path.name for path in folder.iterdir()} == {checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.STATE}
     assert set(load_file(tmp_path / "model" / "toy.safetensors")) > set(weights)
 
@@ -223,22 +224,32 @@ def test_accumulated_micro_batches_make_the_update_of_one_large_batch(tmp_path):
         assert one == pytest.approx(other, abs=1e-5)
 
 
-def test_two_processes_learn_what_one_with_the_larger_batch_learns(tmp_path):
-    config = {**BASE, "batch": 2}
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_learn_what_one_with_the_larger_batch_learns_and_go_on_together(tmp_path, shard):
     tests = os.path.dirname(os.path.dirname(__file__))
-    command = [sys.executable, "-m", "training.toys", str(tmp_path / "two"), json.dumps(config), "{}"]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-    place["MASTER_PORT"] = str(20_000 + os.getpid() % 20_000)
+    options = json.dumps({"stop": 2, "shard": shard})
+    command = [sys.executable, "-m", "training.toys", str(tmp_path / "two"), json.dumps(BASE), options]
+    place = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    place |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     both = [
-        subprocess.Popen(command, cwd=tests, env={**os.environ, **place, "RANK": str(i), "LOCAL_RANK": str(i)})
-        for i in range(2)
+        subprocess.Popen(command, cwd=tests, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.DEVNULL)
+        for rank in ("0", "1")
     ]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert (tmp_path / "two" / "checkpoints" / "step-00000003" / checkpoint.SHARDS).exists() == shard
     trained(tmp_path / "one", {"batch": 4})
     for (_, one), (_, other) in zip(losses_of(tmp_path / "one"), losses_of(tmp_path / "two"), strict=True):
         assert one == pytest.approx(other, abs=1e-5)
+    one, other = (load_file(tmp_path / name / "model" / "toy.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one if name != "seen")
     with pytest.raises(UsageError, match=r"other settings \(world\)"):
-        trained(tmp_path / "two", {"batch": 2}, resume=True)
+        trained(tmp_path / "two", resume=True)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
 
 
 def test_half_precision_learns_too(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -10,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import DistributedType, PartialState
 from safetensors.torch import save_file
 from torch import nn
 
 from looktwice.errors import BadFile
+from looktwice.training import loop
 from looktwice.training.config import TrainConfig
 from looktwice.training.instruct import Source
-from looktwice.training.loop import run
+from looktwice.training.loop import Stopped, run
 from looktwice.training.protocol import Losses
 
 torch.set_num_threads(1)
@@ -59,6 +63,7 @@ class Net(nn.Module):
         self.frozen = nn.Linear(8, 8)
         self.frozen.requires_grad_(False)
         self.learns, self.dropout, self.out = nn.Linear(8, 8), nn.Dropout(dropout), nn.Linear(8, 1)
+        self.idle = nn.Linear(2, 2)  # takes no part, as some heads of SAM's decoder
         self.register_buffer("seen", torch.zeros(1, dtype=torch.long))
 
     def forward(self, values):
@@ -87,10 +92,41 @@ def losses_of(out):
 
 
 def main():
-    """Train from another process: OUT, JSON of the configuration, JSON of {"slow", "resume"}."""
-    out, config, options = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
-    system = Toy(slow=options.get("slow", 0.0), dropout=options.get("dropout", 0.0))
-    run(system, (source(),), TrainConfig(**config), out, resume=options.get("resume", False))
+    """Train from another process: OUT, JSON of the configuration, JSON of {"slow", "stop", "shard"}.
+
+    stop: after this update the first process is asked to stop, and all go on from the checkpoint. shard: as with
+    FSDP on GPUs, for which accelerate must take the processors for GPUs of some kind.
+    """
+    out, config, options = Path(sys.argv[1]), TrainConfig(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
+    if options.get("shard"):
+        pretend_sharding()
+
+    def interrupt(progress):
+        if progress.step == options.get("stop"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        run(Toy(slow=options.get("slow", 0.0)), (source(),), config, out, on_step=interrupt)
+    except Stopped:
+        run(Toy(), (source(),), config, out, resume=True)
+
+
+def pretend_sharding():
+    plain = loop.AcceleratorState._reset_state
+
+    def patched():
+        plain()
+        PartialState(cpu=True)
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_XPU
+
+    loop.AcceleratorState._reset_state = staticmethod(patched)
+    os.environ |= {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "NO_WRAP",
+        "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    }
 
 
 if __name__ == "__main__":

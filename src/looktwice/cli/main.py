@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def main(
 
 def run() -> None:
     """Entry point of the `looktwice` command."""
+    # views and poses are judged side by side already; threads of the matrix library on top wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ▲ shows ? instead of stopping the run
             stream.reconfigure(errors="replace")
