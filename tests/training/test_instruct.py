@@ -83,8 +83,8 @@ def test_of_own_folders_with_some_masks_all_need_one(tmp_path):
 
 
 def test_riad_brings_its_own_dialogues(tmp_path):
-    write_data_set(tmp_path / "made", Order(layout="riad", categories=("nut", "gear", "foam"), count=4, size=64))
-    source = open_source(f"riad:{tmp_path / 'made'}?split=test")
+    write_data_set(tmp_path / "made", Order(layout="riad", categories=("nut",), count=4, size=64))
+    source = open_source(f"riad:{tmp_path / 'made'}?split=train")
     record = source.other[0]
     assert [turn["from"] for turn in record["conversations"][:2]] == ["human", "gpt"]
     assert record["conversations"][0]["value"].startswith("<image>\n")

@@ -155,7 +155,8 @@ def test_a_checkpoint_holds_what_learns_and_nothing_else(tmp_path):
     trained(tmp_path)
     folder = tmp_path / "checkpoints" / "step-00000006"
     weights = load_file(folder / checkpoint.WEIGHTS)
-    assert set(weights) == {f"{part}.{what}" for part in ("learns", "out", "idle") for what in ("weight", "bias")} | {"seen"}
+    layers = {f"{layer}.{what}" for layer in ("learns", "out", "idle") for what in ("weight", "bias")}
+    assert set(weights) == {*layers, "seen"}
     assert {path.name for path in folder.iterdir()} == {checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.STATE}
     assert set(load_file(tmp_path / "model" / "toy.safetensors")) > set(weights)
 
@@ -330,7 +331,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
             found = super().__getitem__(index)
             return {**found, "values": found["values"] * float("inf")}
 
-    with pytest.raises(StopRun, match="the loss of update 1 is not a number: lower lr, or look at the data"):
+    with pytest.raises(StopRun, match="the loss of update 1 is not a number: begin again with a lower lr"):
         trained(tmp_path, sources=(Source("wild", Wild(False), Wild(True)),))
 
 

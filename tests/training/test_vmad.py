@@ -55,12 +55,6 @@ QUICK = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _listed(monkeypatch):
-    rows = {"vmad": "looktwice.detectors.vmad.detector:Vmad", **detectors.DETECTORS._rows}
-    monkeypatch.setattr(detectors.DETECTORS, "_rows", rows)
-
-
 def config(**changes):
     return TrainConfig(**{**QUICK, **changes})
 
@@ -77,7 +71,7 @@ def column(out, name):
 def learnt(tmp_path_factory):
     """A run of test size: its folder and outcome."""
     out = tmp_path_factory.mktemp("learnt") / "run"
-    return out, train("vmad", config(steps=45), out)
+    return out, train("vmad", config(steps=80), out)
 
 
 def test_all_three_losses_fall(learnt):
@@ -113,7 +107,7 @@ def test_a_broken_off_run_goes_on_with_the_same_losses(tmp_path):
 
 def test_a_finished_run_is_not_begun_again(learnt):
     out, outcome = learnt
-    again = train("vmad", config(steps=45), out, resume=True)
+    again = train("vmad", config(steps=80), out, resume=True)
     assert (again.model, again.losses) == (outcome.model, outcome.losses)
 
 

@@ -267,8 +267,7 @@ class _Loop:
             window.add({"loss": losses.total, **losses.parts})
         if not window.finite():
             raise StopRun(
-                f"the loss of update {self.step + 1} is not a number: lower lr, or look at the data. "
-                f"The newest checkpoint is {self.step - self.step % self.config.save_every} updates old"
+                f"the loss of update {self.step + 1} is not a number: begin again with a lower lr, or look at the data"
             )
 
     def _fill_gradients(self) -> None:
