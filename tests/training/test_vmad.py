@@ -29,9 +29,11 @@ SMALL = {
         "patch_size": 8,
         "hidden_size": 48,
         "intermediate_size": 96,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
     },
+    "vision_layer": -1,
+    "ltc_layers": [-3, -2, -1],
     "text_config": {
         "model_type": "llama",
         "hidden_size": 64,
